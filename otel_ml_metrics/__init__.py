@@ -1,0 +1,54 @@
+"""Machine-learning metrics in OpenTelemetry: as predictions are made, and again when their labels arrive."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from otel_ml_metrics.configuration import Evaluation
+    from otel_ml_metrics.errors import OtelMLMetricsError
+    from otel_ml_metrics.evaluator import Evaluator
+    from otel_ml_metrics.expressions import col, lit, where
+    from otel_ml_metrics.monitor import ModelMonitor
+    from otel_ml_metrics.telemetry.custom import counter, gauge, histogram
+
+__all__ = [
+    "Evaluation",
+    "Evaluator",
+    "ModelMonitor",
+    "OtelMLMetricsError",
+    "col",
+    "counter",
+    "gauge",
+    "histogram",
+    "lit",
+    "where",
+]
+
+_HOMES = {
+    "Evaluation": "otel_ml_metrics.configuration",
+    "Evaluator": "otel_ml_metrics.evaluator",
+    "ModelMonitor": "otel_ml_metrics.monitor",
+    "OtelMLMetricsError": "otel_ml_metrics.errors",
+    "col": "otel_ml_metrics.expressions",
+    "counter": "otel_ml_metrics.telemetry.custom",
+    "gauge": "otel_ml_metrics.telemetry.custom",
+    "histogram": "otel_ml_metrics.telemetry.custom",
+    "lit": "otel_ml_metrics.expressions",
+    "where": "otel_ml_metrics.expressions",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first used (PEP 562): importing the package loads nothing."""
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    found: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
