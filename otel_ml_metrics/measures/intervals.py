@@ -1,0 +1,78 @@
+"""Intervals of 95 % that follow from the sums alone."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Z: Final = 1.959963984540054
+"""97.5 % quantile of the normal distribution."""
+
+
+def wilson(hits: float, trials: float) -> tuple[float, float]:
+    """Interval of a proportion (Wilson 1927): honest at 0 and 1, and never outside.
+
+    >>> low, high = wilson(0, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.0, 0.278)
+    """
+    share = hits / trials
+    shrink = 1 + Z * Z / trials
+    centre = (share + Z * Z / (2 * trials)) / shrink
+    half = Z / shrink * math.sqrt(share * (1 - share) / trials + Z * Z / (4 * trials * trials))
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+
+
+def around(value: float, variance: float) -> tuple[float, float] | None:
+    """Normal interval of an estimate with this variance; None where the rows show no spread, which says nothing."""
+    half = Z * math.sqrt(max(variance, 0.0))
+    return (value - half, value + half) if half > 0 else None
+
+
+def within(interval: tuple[float, float] | None, lowest: float, highest: float) -> tuple[float, float] | None:
+    """An interval cut to the range of the measure."""
+    return interval and (max(lowest, interval[0]), min(highest, interval[1]))
+
+
+def mean(total: float, squares: float, rows: float) -> tuple[float, float] | None:
+    """Interval of a mean, from the sum of the values, the sum of their squares and the number of rows."""
+    if rows < 2:  # noqa: PLR2004  one row shows no spread
+        return None
+    variance = (squares - total * total / rows) / (rows - 1)
+    return around(total / rows, variance / rows)
+
+
+def area_under_curve(positives: NDArray[Any], negatives: NDArray[Any]) -> float:
+    """Area under the ROC curve from counts per score bin, ties within a bin counted half (Mann and Whitney 1947)."""
+    beaten, _ = _placements(positives, negatives)
+    return float((positives * beaten).sum() / positives.sum())
+
+
+def _placements(positives: NDArray[Any], negatives: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of the negatives that a positive of each bin beats, and of the positives that beat a negative of it."""
+    below = np.cumsum(negatives) - negatives / 2
+    above = positives.sum() - np.cumsum(positives) + positives / 2
+    return below / negatives.sum(), above / positives.sum()
+
+
+def delong(positives: NDArray[Any], negatives: NDArray[Any]) -> tuple[float, float] | None:
+    """Interval of the area under the ROC curve (DeLong, DeLong and Clarke-Pearson 1988), from counts per score bin."""
+    pairs = zip((positives, negatives), _placements(positives, negatives), strict=True)
+    area = area_under_curve(positives, negatives)
+    variance = 0.0
+    for counts, placement in pairs:
+        rows = counts.sum()
+        if rows < 2:  # noqa: PLR2004  one row shows no spread
+            return None
+        variance += float((counts * (placement - area) ** 2).sum() / (rows - 1) / rows)
+    return within(around(area, variance), 0.0, 1.0)
+
+
+def binning_error(positives: NDArray[Any], negatives: NDArray[Any]) -> float:
+    """Most that binning can change the area under the ROC curve: half of the pairs that share a bin (DESIGN §4)."""
+    return float((positives / positives.sum() * (negatives / negatives.sum())).sum() / 2)

@@ -1,0 +1,103 @@
+"""What a measure is: the sums it needs, and functions from their totals to a value, an interval and an error bound."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from otel_ml_metrics.measures.totals import State, Totals, add_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from otel_ml_metrics.expressions import Columns, Kinds
+    from otel_ml_metrics.measures.sums import Sum
+
+Direction = Literal["higher", "lower", "none"]
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Undefined:
+    """Why a measure has no value: neither 0 nor NaN. It is counted by reason, and nothing is emitted.
+
+    Args:
+        reason: Such as `no_rows`, `no_positives`, `one_class` or `zero_denominator`.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One measure, as data.
+
+    Args:
+        name: Without prefix, in scikit-learn's words.
+        unit: UCUM; `1` only for true fractions.
+        description: One sentence.
+        formula: In words of the sums, for the catalogue.
+        source: Where the formula is from.
+        undefined: When there is no value, for the catalogue. Without rows there never is one.
+        direction: Whether a higher or a lower value is better.
+        lowest: Smallest possible value.
+        highest: Largest possible value.
+        tasks: Tasks that it fits.
+        sums: What it is computed from.
+        support: Counts the rows behind it.
+        value_from: The value from totals with support; the other functions are only asked where there is one.
+        interval_from: The 95 % interval; None where there is no theory for it.
+        error_from: Bound of the error that binning makes; None for measures that are exact.
+    """
+
+    name: str
+    unit: str
+    description: str
+    formula: str
+    source: str
+    undefined: str = "no rows"
+    direction: Direction = "none"
+    lowest: float = -math.inf
+    highest: float = math.inf
+    tasks: frozenset[str]
+    sums: tuple[State, ...]
+    support: Sum
+    value_from: Callable[[Totals], float | Undefined]
+    interval_from: Callable[[Totals], Interval | None] | None = None
+    error_from: Callable[[Totals], float] | None = None
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """Everything that has to be added up: the sums and the support, each once."""
+        return tuple(dict.fromkeys((*self.sums, self.support)))
+
+    def columns(self) -> frozenset[str]:
+        """Names of the columns that a row needs."""
+        return frozenset[str]().union(*(state.columns() for state in self.states))
+
+    def value(self, totals: Totals) -> float | Undefined:
+        """The value, or why there is none."""
+        return self.value_from(totals) if totals[self.support] else Undefined("no_rows")
+
+    def interval(self, totals: Totals) -> Interval | None:
+        """The 95 % interval; None where theory gives none or the measure is undefined."""
+        if self.interval_from is None or isinstance(self.value(totals), Undefined):
+            return None
+        return self.interval_from(totals)
+
+    def certificate(self, totals: Totals) -> float | None:
+        """Bound of |value - exact value|; None for measures that are exact, and where the measure is undefined."""
+        if self.error_from is None or isinstance(self.value(totals), Undefined):
+            return None
+        return self.error_from(totals)
+
+
+def states_of(measures: Iterable[Measure]) -> tuple[State, ...]:
+    """The states of all measures, each once: measures that need the same sum share it."""
+    return tuple(dict.fromkeys(state for measure in measures for state in measure.states))
+
+
+def totals_of(measures: Iterable[Measure], columns: Columns, kinds: Kinds) -> Totals:
+    """Add up what these measures need, with numpy. Arguments as for `add_up`."""
+    return add_up(states_of(measures), columns, kinds)
