@@ -1,0 +1,131 @@
+"""Arrow tables from buffers of our own, and the Parquet files that they become.
+
+`pyarrow.array()` is shorter, but it imports pandas wherever that is installed: at the first drain that is a second of
+work in a model server, and a child that forks off in the meantime hangs on the import lock.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from otel_ml_metrics.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+try:
+    import pyarrow as pa
+    from pyarrow import parquet
+except ImportError as error:
+    raise MissingExtraError("pyarrow", "log", "The prediction log (log=...)") from error  # noqa: EM101  # fields, no message
+
+Array = Any
+"""A pyarrow array; its stubs and its classes disagree on type arguments."""
+
+COMPRESSION_LEVEL: Final = 1
+
+NUMBER: Final = pa.float64()
+BOOLEAN: Final = pa.bool_()
+TEXT: Final = pa.string()
+INSTANT: Final = pa.timestamp("us", tz="UTC")
+SMALL_INTEGER: Final = pa.int16()
+NUMBERS: Final = pa.list_(NUMBER)
+
+
+def table(columns: Mapping[str, Array], *, required: frozenset[str], metadata: Mapping[str, str]) -> pa.Table:
+    """A table; columns that are not required may hold NULL."""
+    fields = [pa.field(name, array.type, nullable=name not in required) for name, array in columns.items()]
+    noted: dict[bytes | str, bytes | str] = dict(metadata.items())
+    return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields, noted))
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of one schema, one after the other."""
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def chosen(rows: pa.Table, where: NDArray[np.bool_]) -> pa.Table:
+    """Some rows of a table."""
+    return rows if where.all() else rows.filter(booleans(where))
+
+
+def write(rows: pa.Table, file: IO[bytes]) -> None:
+    """Write a Parquet file."""
+    parquet.write_table(rows, file, compression="zstd", compression_level=COMPRESSION_LEVEL)
+
+
+def plain(values: NDArray[Any], kind: Any, missing: NDArray[np.bool_] | None = None) -> Array:  # noqa: ANN401  # a type
+    """Numbers or instants, in the representation that the type has."""
+    return pa.Array.from_buffers(kind, len(values), [_valid(missing), _buffer(values)])
+
+
+def numbers(values: NDArray[np.float64]) -> Array:
+    """Numbers; NaN is NULL."""
+    return plain(values, NUMBER, np.isnan(values))
+
+
+def booleans(values: NDArray[Any]) -> Array:
+    """Booleans; of 0.0, 1.0 and NaN, NaN is NULL."""
+    missing = np.isnan(values) if values.dtype == np.float64 else None
+    bits = np.packbits(values == 1, bitorder="little")
+    return pa.Array.from_buffers(BOOLEAN, len(values), [_valid(missing), _buffer(bits)])
+
+
+def texts(values: Sequence[str | None] | NDArray[np.object_]) -> Array:
+    """Texts; None is NULL."""
+    encoded = [b"" if text is None else text.encode() for text in values]
+    missing = np.fromiter((text is None for text in values), dtype=np.bool_, count=len(values))
+    offsets = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), out=offsets[1:])
+    return _strings(offsets, b"".join(encoded), missing)
+
+
+def characters(ascii_codes: NDArray[np.uint8]) -> Array:
+    """Texts of one length, shape (n, length)."""
+    rows, length = ascii_codes.shape
+    return _strings(np.arange(rows + 1, dtype=np.int64) * length, ascii_codes.tobytes(), None)
+
+
+def categories(codes: NDArray[np.int32], values: Sequence[str]) -> Array:
+    """Texts by their position in `values`; -1 is NULL."""
+    return texts(values).take(plain(codes, pa.int32(), codes < 0)) if values else nulls(len(codes), TEXT)
+
+
+def vectors(values: NDArray[np.object_]) -> Array:
+    """One array of numbers per row; None is NULL."""
+    missing = np.fromiter((vector is None for vector in values), dtype=np.bool_, count=len(values))
+    lengths = [0 if vector is None else len(vector) for vector in values]
+    offsets = np.zeros(len(values) + 1, dtype=np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    parts = [vector for vector in values if vector is not None]
+    flat = plain(np.concatenate(parts) if parts else np.zeros(0), NUMBER)
+    return pa.Array.from_buffers(NUMBERS, len(values), [_valid(missing), _buffer(offsets)], children=[flat])
+
+
+def nulls(rows: int, kind: Any) -> Array:  # noqa: ANN401  # a type
+    """Nothing but NULL."""
+    return pa.nulls(rows, kind)
+
+
+def repeated(text: str | None, rows: int) -> Array:
+    """The same text in every row."""
+    return nulls(rows, TEXT) if text is None else categories(np.zeros(rows, dtype=np.int32), [text])
+
+
+def _strings(offsets: NDArray[np.int64], data: bytes, missing: NDArray[np.bool_] | None) -> Array:
+    buffers = [_valid(missing), _buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_string(), len(offsets) - 1, buffers).cast(TEXT)
+
+
+def _valid(missing: NDArray[np.bool_] | None) -> pa.Buffer | None:
+    if missing is None or not missing.any():
+        return None
+    return _buffer(np.packbits(~missing, bitorder="little"))
+
+
+def _buffer(values: NDArray[Any]) -> pa.Buffer:
+    return pa.py_buffer(np.ascontiguousarray(values).data)

@@ -1,0 +1,212 @@
+"""Writes the prediction log: immutable Parquet segments, one per date and flush, visible once whole and durable.
+
+Write aside, fsync, rename, fsync the folder: a reader sees a whole segment or none, whenever process or machine stop.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from otel_ml_metrics.binning import SCHEME, logit_bins
+from otel_ml_metrics.columns import NO_INSTANT
+from otel_ml_metrics.errors import LogError
+from otel_ml_metrics.identifiers import PredictionIds
+from otel_ml_metrics.instants import DAY_US, date_of
+from otel_ml_metrics.prediction_log import arrow
+from otel_ml_metrics.prediction_log.layout import (
+    BINS_KEY,
+    SCHEMA_KEY,
+    SCHEMA_VERSION,
+    date_folder,
+    model_folder,
+    segment_names,
+)
+from otel_ml_metrics.reading import RowSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from pyarrow import Table
+
+    from otel_ml_metrics.batch import PredictionBatch
+    from otel_ml_metrics.expressions import Kind
+
+_REQUIRED: Final = frozenset({"prediction_id", "predicted_at"})
+_METADATA: Final = {SCHEMA_KEY: SCHEMA_VERSION, BINS_KEY: SCHEME}
+_NO_DAY: Final = -1
+
+
+@dataclass(frozen=True)
+class SegmentsWritten:
+    """What became of the rows of one flush.
+
+    Args:
+        lost: Rows lost, by reason.
+        problem: What happened, for the message; empty if nothing did.
+    """
+
+    lost: Mapping[str, int]
+    problem: str = ""
+
+
+class LogWriter:
+    """Writes the predictions of one monitor.
+
+    Args:
+        log: Folder of the log; made if it is not there.
+        model: Name of the model.
+        constants: Columns with the same text in every row (output, version, variant); None is NULL.
+        slices: Names of the slices.
+        fields: Kind of each declared field.
+
+    Raises:
+        LogError: Nothing can be written there.
+    """
+
+    def __init__(
+        self,
+        log: str | os.PathLike[str],
+        *,
+        model: str,
+        constants: Mapping[str, str | None],
+        slices: Sequence[str],
+        fields: Mapping[str, Kind],
+    ) -> None:
+        self._folder = model_folder(log, model)
+        self._constants = dict(constants)
+        self._slices = tuple(slices)
+        self._fields = dict(fields)
+        self._try_out()
+
+    def write(self, batches: Sequence[PredictionBatch]) -> SegmentsWritten:
+        """Make rows durable and readable, one segment per UTC date; a row whose instant is unknown has no place.
+
+        Never raises on a full or broken disk: the rows of the segments that failed are counted as lost.
+        """
+        lost: dict[str, int] = {}
+        problem = ""
+        instants = np.concatenate([batch.predicted_at for batch in batches])
+        days = np.where(instants == NO_INSTANT, _NO_DAY, instants // DAY_US)
+        unplaced = int((days == _NO_DAY).sum())
+        if unplaced:
+            lost["bad_instant"] = unplaced
+        table = self._table(batches)
+        for day in np.unique(days[days != _NO_DAY]).tolist():
+            of_day = arrow.chosen(table, days == day)
+            try:
+                self._write_segment(date_of(day * DAY_US), of_day)
+            except OSError as error:
+                lost["log_failed"] = lost.get("log_failed", 0) + of_day.num_rows
+                problem = f"{self._folder}: {error}"
+        return SegmentsWritten(lost, problem)
+
+    def _try_out(self) -> None:
+        try:
+            self._make_folder(self._folder)
+            self._write_aside(self._folder / segment_names()[1], self._table([_no_rows(self._slices, self._fields)]))
+        except OSError as error:
+            message = (
+                f"The prediction log cannot be written to {self._folder}: {error.strerror or error}. "
+                "Pass a folder that this process may write to as `log`."
+            )
+            raise LogError(message) from error
+
+    def _table(self, batches: Sequence[PredictionBatch]) -> Table:
+        decided: Kind = next(
+            (batch.kinds["prediction"] for batch in batches if "prediction" in batch.values), "boolean"
+        )
+        vectors = any(batch.scores is not None for batch in batches)
+        tables = [self._batch_table(batch, decided, vectors=vectors) for batch in batches]
+        return arrow.joined(tables)
+
+    def _batch_table(self, batch: PredictionBatch, decided: Kind, *, vectors: bool) -> Table:
+        rows = len(batch)
+        columns: dict[str, arrow.Array] = {
+            "prediction_id": _ids(batch.ids),
+            "predicted_at": arrow.plain(batch.predicted_at, arrow.INSTANT),
+            **{name: arrow.repeated(self._constants.get(name), rows) for name in ("output", "version", "variant")},
+            "score": _vectors(batch) if vectors else _column(batch, "score", "number"),
+            "prediction": _column(batch, "prediction", decided),
+            "score_bin": _score_bins(batch),
+            "duration": _column(batch, "duration", "number"),
+            "weight": _column(batch, "weight", "number"),
+            "acted_on": _column(batch, "acted_on", "boolean"),
+            "trace_id": _column(batch, "trace_id", "string"),
+            "span_id": _column(batch, "span_id", "string"),
+            **{name: arrow.categories(batch.slices[name].codes, batch.slices[name].values) for name in self._slices},
+            **{name: _column(batch, name, kind) for name, kind in self._fields.items()},
+        }
+        return arrow.table(columns, required=_REQUIRED, metadata=_METADATA)
+
+    def _write_segment(self, date: str, table: Table) -> None:
+        folder = date_folder(self._folder, date)
+        self._make_folder(folder)
+        name, aside_name = segment_names()
+        self._write_aside(folder / aside_name, table, then=folder / name)
+        _sync_folder(folder)
+
+    def _write_aside(self, aside: Path, table: Table, then: Path | None = None) -> None:
+        """Write a file and give it its name, if it is to have one; whatever happens, it is not left behind."""
+        try:
+            with aside.open("wb") as file:
+                arrow.write(table, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if then is not None:
+                aside.rename(then)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder durable, with every parent that is not there yet."""
+        if folder.is_dir():
+            return
+        self._make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)  # another process may have been faster
+        _sync_folder(folder.parent)
+
+
+def _ids(ids: Sequence[str]) -> arrow.Array:
+    return arrow.characters(ids.characters()) if isinstance(ids, PredictionIds) else arrow.texts(ids)
+
+
+_READ: Final[Mapping[Kind, tuple[Any, Callable[[Any], arrow.Array]]]] = {
+    "boolean": (arrow.BOOLEAN, arrow.booleans),
+    "number": (arrow.NUMBER, arrow.numbers),
+    "string": (arrow.TEXT, arrow.texts),
+}
+
+
+def _column(batch: PredictionBatch, name: str, kind: Kind) -> arrow.Array:
+    arrow_type, made = _READ[kind]
+    values = batch.values.get(name)
+    return arrow.nulls(len(batch), arrow_type) if values is None else made(values)
+
+
+def _vectors(batch: PredictionBatch) -> arrow.Array:
+    return arrow.nulls(len(batch), arrow.NUMBERS) if batch.scores is None else arrow.vectors(batch.scores)
+
+
+def _score_bins(batch: PredictionBatch) -> arrow.Array:
+    scores = batch.values.get("score")
+    if scores is None:
+        return arrow.nulls(len(batch), arrow.SMALL_INTEGER)
+    bins = logit_bins(scores)
+    return arrow.plain(bins, arrow.SMALL_INTEGER, bins < 0)
+
+
+def _no_rows(slices: Sequence[str], fields: Mapping[str, Kind]) -> PredictionBatch:
+    return RowSchema(slices, fields).read_rows([])
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,78 @@
+"""A meter provider for servers that have none: the OpenTelemetry SDK, set up from its own `OTEL_*` variables."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from otel_ml_metrics.errors import ConfigurationError, MissingExtraError, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+try:
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
+except ImportError as error:
+    raise MissingExtraError("opentelemetry-sdk", "otlp", "Exporting metrics") from error  # its fields  # noqa: EM101  # fields, no message
+
+EXPORTER_VARIABLE: Final = "OTEL_METRICS_EXPORTER"
+PROTOCOL_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+
+
+def meter_provider_from_environment(
+    service: str | None = None, *, environ: Mapping[str, str] | None = None
+) -> MeterProvider:
+    """Set up a meter provider as the environment says.
+
+    `OTEL_METRICS_EXPORTER` chooses `otlp` (default), `console` or `none`, `OTEL_EXPORTER_OTLP_PROTOCOL` chooses `grpc`
+    (default) or `http/protobuf`; endpoint, headers, temporality and export interval are read by the SDK. It does not
+    become the global provider: pass it to the monitor, or to `opentelemetry.metrics.set_meter_provider`, and shut it
+    down after the monitors.
+
+    Args:
+        service: Value of `service.name` where the environment gives none.
+        environ: The environment; that of the process by default.
+
+    Returns:
+        A provider that exports in the background.
+
+    Raises:
+        ConfigurationError: A variable has a value that is not known.
+        MissingExtraError: The extra `otlp` is not installed.
+    """
+    environ = os.environ if environ is None else environ
+    named = Resource({SERVICE_NAME: service} if service else {}).merge(OTELResourceDetector().detect())
+    resource = Resource.create(named.attributes)
+    chosen = environ.get(EXPORTER_VARIABLE, "").strip().lower() or "otlp"
+    exporters: dict[str, Callable[[], MetricExporter | None]] = {
+        "console": ConsoleMetricExporter,
+        "none": lambda: None,
+        "otlp": lambda: _otlp_exporter(environ),
+    }
+    if chosen not in exporters:
+        message = f"{chosen!r} is no exporter that can be used here. {suggest(chosen, exporters)}"
+        raise ConfigurationError(message, where=EXPORTER_VARIABLE)
+    exporter = exporters[chosen]()
+    return MeterProvider([] if exporter is None else [PeriodicExportingMetricReader(exporter)], resource)
+
+
+def _otlp_exporter(environ: Mapping[str, str]) -> MetricExporter:
+    variable, protocol = next(
+        ((name, environ[name]) for name in PROTOCOL_VARIABLES if environ.get(name)), (PROTOCOL_VARIABLES[-1], "grpc")
+    )
+    if protocol not in {"grpc", "http/protobuf"}:
+        message = f"{protocol!r} is no protocol that can be used here. {suggest(protocol, ('grpc', 'http/protobuf'))}"
+        raise ConfigurationError(message, where=variable)
+    try:
+        if protocol == "grpc":
+            from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc  # noqa: PLC0415  # loads gRPC
+
+            return grpc.OTLPMetricExporter()
+        from opentelemetry.exporter.otlp.proto.http import metric_exporter as http  # noqa: PLC0415  # instead of gRPC
+
+        return http.OTLPMetricExporter()
+    except ImportError as error:
+        distribution = "opentelemetry-exporter-otlp"
+        raise MissingExtraError(distribution, "otlp", f"Exporting metrics by {protocol}") from error

@@ -1,0 +1,209 @@
+"""How accumulated values reach OpenTelemetry: one set of instruments per meter provider, shared by its monitors.
+
+Counters and gauges are observable: nothing of them is on the hot path, a collection reads our accumulators. The SDK
+ignores the callbacks of an instrument that it already has, so all monitors of a provider go through the same ones.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+import numpy as np
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
+
+from otel_ml_metrics.semconv import MONITOR_BUFFER_USAGE, SCOPE_ONLINE, Kind, MetricDefinition
+from otel_ml_metrics.telemetry.accumulators import Accumulators, Attributes, AttributeSets, Observed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from opentelemetry.metrics import Histogram
+
+
+class MetricKey(NamedTuple):
+    """What makes two declarations one instrument."""
+
+    name: str
+    kind: Kind
+    unit: str
+    bounds: tuple[float, ...]
+
+
+def key_of(definition: MetricDefinition) -> MetricKey:
+    """The identity of a declared metric; OpenTelemetry names are case-insensitive."""
+    return MetricKey(definition.name.lower(), definition.kind, definition.unit, definition.bounds)
+
+
+class HistogramRoute(Protocol):
+    """Where the values of a histogram go at each drain.
+
+    The seam at which a route that bins with numpy takes the place of `InstrumentRoute`: both see whole arrays.
+    """
+
+    def add(
+        self, values: NDArray[np.float64], slots: NDArray[np.int64], sets: AttributeSets, contexts: Sequence[Any]
+    ) -> int:
+        """Take values over.
+
+        Args:
+            values: Shape (n,), finite.
+            slots: Shape (n,), the attribute set of each.
+            sets: What the slots stand for.
+            contexts: OpenTelemetry contexts, for exemplars: n of them, or one.
+
+        Returns:
+            How many values the route could not take.
+        """
+        ...
+
+
+class InstrumentRoute:
+    """Feeds the API's own histogram, value by value: correct with every SDK, 6 to 9 µs each, and no negative values."""
+
+    def __init__(self, instrument: Histogram) -> None:
+        self._instrument = instrument
+
+    def add(
+        self, values: NDArray[np.float64], slots: NDArray[np.int64], sets: AttributeSets, contexts: Sequence[Any]
+    ) -> int:
+        """Record every value that is not negative: SDKs drop those, with a warning each."""
+        taken = np.flatnonzero(values >= 0)
+        rows = taken.tolist() if len(contexts) > 1 else [0] * len(taken)
+        record, attributes = self._instrument.record, sets.attributes
+        for value, slot, row in zip(values[taken].tolist(), slots[taken].tolist(), rows, strict=True):
+            record(value, attributes[slot], contexts[row])
+        return len(values) - len(taken)
+
+
+class Filled(Protocol):
+    """Something of bounded size."""
+
+    def usage(self) -> float:
+        """Filled share, from 0 to 1."""
+        ...
+
+
+class InstrumentSet:
+    """The instruments of one meter provider, and the accumulators that they read."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._models: dict[str, Accumulators] = {}
+        self._routes: dict[MetricKey, HistogramRoute] = {}
+        self._declared: set[MetricKey] = set()
+        self._buffers: weakref.WeakKeyDictionary[Filled, Attributes] = weakref.WeakKeyDictionary()
+        self._declaring = threading.Lock()  # never taken by a callback: the SDK waits for those while it registers
+
+    def accumulators(self, model: str, budget: int) -> Accumulators:
+        """The accumulators of a model; the largest budget that was asked for holds."""
+        with self._declaring:
+            found = self._models.setdefault(model, Accumulators(AttributeSets(model, budget)))
+            found.sets.budget = max(found.sets.budget, budget)
+            return found
+
+    def declare(self, definition: MetricDefinition) -> None:
+        """Make sure that the instrument exists."""
+        key = key_of(definition)
+        with self._declaring:
+            if key in self._declared:
+                return
+            self._declared.add(key)
+            if definition.kind == "histogram":
+                self._routes[key] = InstrumentRoute(self._histogram(definition))
+            elif definition.kind == "counter":
+                self._meter.create_observable_counter(
+                    definition.name, [self._callback(key)], definition.unit, definition.description
+                )
+            else:
+                self._meter.create_observable_gauge(
+                    definition.name, [self._callback(key)], definition.unit, definition.description
+                )
+
+    def route(self, definition: MetricDefinition) -> HistogramRoute:
+        """Where the values of a declared histogram go."""
+        return self._routes[key_of(definition)]
+
+    def watch(self, buffer: Filled, attributes: Attributes) -> None:
+        """Show how full a buffer is, as long as it lives."""
+        self._buffers[buffer] = attributes
+
+    def clear(self) -> None:
+        """Start anew in a forked child."""
+        self._declaring = threading.Lock()
+        self._buffers = weakref.WeakKeyDictionary()
+        for model in self._models.values():
+            model.clear()
+
+    def _histogram(self, definition: MetricDefinition) -> Histogram:
+        return self._meter.create_histogram(
+            definition.name,
+            definition.unit,
+            definition.description,
+            explicit_bucket_boundaries_advisory=list(definition.bounds) or None,
+        )
+
+    def _callback(self, key: MetricKey) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(_: CallbackOptions) -> Iterator[Observation]:
+            observed = self._usage() if key.name == MONITOR_BUFFER_USAGE.name else self._values(key)
+            return (Observation(value, attributes) for value, attributes in observed)
+
+        return observe
+
+    def _values(self, key: MetricKey) -> Iterator[Observed]:
+        for model in list(self._models.values()):
+            yield from model.observed(key, key.name)
+
+    def _usage(self) -> Iterator[Observed]:
+        fullest: dict[tuple[tuple[str, str | bool], ...], float] = {}
+        for buffer, attributes in list(self._buffers.items()):
+            key = tuple(attributes.items())
+            fullest[key] = max(fullest.get(key, 0.0), buffer.usage())
+        for key, usage in fullest.items():
+            yield usage, dict(key)
+
+
+class _Registry:
+    """The instruments of every meter provider of this process."""
+
+    def __init__(self) -> None:
+        self._sets: weakref.WeakKeyDictionary[MeterProvider, InstrumentSet] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def of(self, provider: MeterProvider) -> InstrumentSet:
+        """The instruments of one provider."""
+        with self._lock:
+            found = self._sets.get(provider)
+            if found is None and provider is metrics.get_meter_provider():
+                found = next((known for asked, known in self._sets.items() if _stands_for_global(asked)), None)
+            if found is None:
+                found = InstrumentSet(provider.get_meter(SCOPE_ONLINE))
+            self._sets[provider] = found
+            return found
+
+    def clear(self) -> None:
+        """Start anew in a forked child."""
+        self._lock = threading.Lock()
+        for found in list(self._sets.values()):
+            found.clear()
+
+
+_registry: Final = _Registry()
+
+
+def instruments_of(meter_provider: MeterProvider | None = None) -> InstrumentSet:
+    """The instruments of a meter provider; the global one by default, and the same before and after it is set."""
+    return _registry.of(metrics.get_meter_provider() if meter_provider is None else meter_provider)
+
+
+def clear_after_fork() -> None:
+    """Zero every accumulator in a forked child: what the parent counted is the parent's."""
+    _registry.clear()
+
+
+def _stands_for_global(provider: MeterProvider) -> bool:
+    """Whether this is the API's stand-in, whose instruments became those of the global provider when that was set."""
+    return type(provider).__name__ == "_ProxyMeterProvider"

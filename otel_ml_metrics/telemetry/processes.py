@@ -1,0 +1,92 @@
+"""What happens to every monitor of a process when it forks or ends."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+import weakref
+from typing import TYPE_CHECKING, Final, Protocol
+
+from otel_ml_metrics.telemetry.instruments import clear_after_fork
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+
+    from otel_ml_metrics.telemetry.drain import Drain
+
+EXIT_TIMEOUT: Final = 5.0
+
+
+class Recorder(Protocol):
+    """A monitor, as its process sees it."""
+
+    @property
+    def meter_provider(self) -> MeterProvider | None:
+        """Where its metrics go."""
+        ...
+
+    def force_flush(self, timeout: float = ...) -> bool:
+        """Drain what was recorded."""
+        ...
+
+    def before_fork(self) -> None:
+        """Come to rest: what another thread holds at the fork, the child never gets."""
+        ...
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on in the parent; start anew in the child."""
+        ...
+
+
+class Recorders:
+    """The monitors of this process, and their drains, which may outlive them for a moment."""
+
+    def __init__(self) -> None:
+        self._living: weakref.WeakSet[Recorder] = weakref.WeakSet()
+        self._drains: weakref.WeakSet[Drain] = weakref.WeakSet()
+        self._hooked = False
+
+    def add(self, recorder: Recorder, drain: Drain) -> None:
+        """Look after a monitor as long as it lives."""
+        self._living.add(recorder)
+        self._drains.add(drain)
+        if not self._hooked:  # not on import: that does nothing
+            self._hooked = True
+            atexit.register(self.flush)
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(
+                    before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._in_child
+                )
+
+    def living(self) -> list[Recorder]:
+        """Those that are not garbage."""
+        return list(self._living)
+
+    def flush(self) -> None:
+        """Drain what every monitor recorded, also one that is garbage by now, within a bounded time."""
+        deadline = time.monotonic() + EXIT_TIMEOUT
+        for drain in list(self._drains):
+            drain.flush(max(0.0, deadline - time.monotonic()))
+
+    def _before_fork(self) -> None:
+        for recorder in self.living():
+            recorder.before_fork()
+
+    def _after_fork(self) -> None:
+        for recorder in self.living():
+            recorder.after_fork(in_child=False)
+
+    def _in_child(self) -> None:
+        clear_after_fork()
+        self._drains.clear()
+        for recorder in self.living():
+            recorder.after_fork(in_child=True)
+        # Children of multiprocessing leave without atexit, and forget the finalizers of their parent.
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            util.register_after_fork(self, lambda recorders: util.Finalize(None, recorders.flush, exitpriority=100))
+
+
+recorders: Final = Recorders()

@@ -1,0 +1,134 @@
+"""Programs that end, fork or are killed, run by the tests as `python -m tests.online.programs NAME FOLDER`."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+from otel_ml_metrics import ModelMonitor, counter
+from otel_ml_metrics.testing import TelemetryCapture
+
+
+def say(**found: Any) -> None:
+    """Print one line for the test."""
+    os.write(1, json.dumps(found).encode() + b"\n")  # in one piece: several processes share the pipe
+
+
+def leave(folder: str) -> None:
+    """Record, and end without a word."""
+    monitor = ModelMonitor("fraud", log=folder, interval=3600)
+    say(id=monitor.record(score=0.5))
+
+
+def fork(folder: str) -> None:
+    """Record on both sides of a fork, with rows waiting in the buffer and sums in the accumulators."""
+    with TelemetryCapture() as telemetry:
+        monitor = ModelMonitor("fraud", log=folder, interval=3600, meter_provider=telemetry.meter_provider)
+        monitor.record_batch(score=[0.1, 0.2])
+        monitor.force_flush()
+        monitor.record(score=0.3)
+
+        child = os.fork()
+        rows = 4 if child == 0 else 8
+        ids = [monitor.record(score=0.5) for _ in range(rows)]
+        flushed = monitor.force_flush()
+        predictions = telemetry.values("ml.predictions", by="ml.model.name")
+        if child == 0:
+            say(who="child", ids=ids, flushed=flushed, predictions=predictions["fraud"])
+            os._exit(0)
+        os.waitpid(child, 0)
+        say(who="parent", ids=ids, flushed=flushed, predictions=predictions["fraud"])
+
+
+def _work(monitor: ModelMonitor) -> None:
+    say(ids=[monitor.record(score=0.5) for _ in range(100)])
+
+
+def workers(folder: str) -> None:
+    """Record in children of multiprocessing, which end without a word."""
+    monitor = ModelMonitor("fraud", log=folder, interval=3600)
+    _work(monitor)
+    processes = [multiprocessing.get_context("fork").Process(target=_work, args=(monitor,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+
+def busy_fork(folder: str) -> None:
+    """Fork again and again while other threads record and drain: no child may hang on a lock that nobody releases."""
+    with TelemetryCapture() as telemetry:
+        metrics = [counter("total", unit="1", value="score")]
+        monitor = ModelMonitor(
+            "fraud",
+            log=folder,
+            interval=0.001,
+            buffer_rows=500,
+            metrics=metrics,
+            meter_provider=telemetry.meter_provider,
+        )
+        done = threading.Event()
+
+        def record() -> None:
+            while not done.is_set():
+                monitor.record(score=0.5, color="red")
+                monitor.record_batch(score=np.full(50, 0.5))
+
+        threads = [threading.Thread(target=record) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        flushed = []
+        for _ in range(10):
+            child = os.fork()
+            if child == 0:
+                monitor.record(score=0.5)
+                os._exit(0 if monitor.force_flush(timeout=10) else 1)
+            flushed.append(os.waitpid(child, 0)[1])
+        done.set()
+        for thread in threads:
+            thread.join()
+        say(statuses=flushed)
+
+
+def endless(folder: str) -> None:
+    """Record and flush until killed; every id that is printed was flushed before."""
+    monitor = ModelMonitor("fraud", slices=["country"], log=folder, interval=3600)
+    while True:
+        ids = list(monitor.record_batch(score=np.random.default_rng().random(500), country="NL"))
+        if monitor.force_flush():
+            say(ids=ids)
+
+
+def broken_disk(folder: str) -> None:
+    """Record while the disk refuses every byte: a limit on the size of files acts as a full disk does."""
+    import resource  # noqa: PLC0415  # POSIX only
+    import signal  # noqa: PLC0415  # the same
+
+    with TelemetryCapture() as telemetry:
+        monitor = ModelMonitor("fraud", log=folder, interval=3600, meter_provider=telemetry.meter_provider)
+        monitor.record(score=0.1)
+        before = monitor.force_flush()
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16, unlimited[1]))
+        monitor.record_batch(score=[0.2, 0.3])
+        full = monitor.force_flush()
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+        monitor.record(score=0.4)
+        after = monitor.force_flush()
+        say(
+            flushed=[before, full, after],
+            predictions=telemetry.values("ml.predictions", by="ml.model.name"),
+            dropped=telemetry.values("ml.monitor.dropped", by="reason"),
+            faults=telemetry.values("ml.monitor.faults", by="reason"),
+        )
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](sys.argv[2])

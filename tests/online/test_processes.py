@@ -1,0 +1,108 @@
+"""What happens to recorded predictions when a process forks, ends or is killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any, Final
+
+import pyarrow.parquet as pq
+
+from otel_ml_metrics.prediction_log.layout import SEGMENT_PATTERN
+
+CHECKOUT: Final = Path(__file__).parents[2]
+
+
+def start(program: str, folder: Path) -> subprocess.Popen[str]:
+    """Start one of the programs; an interpreter of its own has no threads of the test run."""
+    command = [sys.executable, "-m", "tests.online.programs", program, str(folder)]
+    return subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(program: str, folder: Path) -> list[dict[str, Any]]:
+    """Run one of the programs to its end; the lines that it says."""
+    with start(program, folder) as process:
+        said, complaints = process.communicate(timeout=60)
+    assert process.returncode == 0, complaints
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def logged_ids(folder: Path) -> list[str]:
+    """The ids of every visible segment, each of which must be readable."""
+    segments = sorted(folder.rglob(SEGMENT_PATTERN))
+    columns = [pq.read_table(segment, partitioning=None)["prediction_id"] for segment in segments]
+    return [str(each) for column in columns for each in column.to_pylist()]
+
+
+def test_rows_are_flushed_when_the_process_ends(tmp_path: Path) -> None:
+    """A script that records and returns loses nothing."""
+    said = run("leave", tmp_path)
+
+    assert logged_ids(tmp_path) == [said[0]["id"]]
+
+
+def test_a_fork_counts_nothing_twice(tmp_path: Path) -> None:
+    """What the parent recorded is the parent's: the child starts at zero, and the rows that waited are logged once."""
+    said = {each["who"]: each for each in run("fork", tmp_path)}
+
+    assert (said["child"]["predictions"], said["parent"]["predictions"]) == (4, 11)
+    assert said["child"]["flushed"]
+    assert said["parent"]["flushed"]
+    ids = logged_ids(tmp_path)
+    assert len(ids) == len(set(ids)) == 15
+    assert {*said["child"]["ids"], *said["parent"]["ids"]} <= set(ids)
+
+
+def test_worker_processes_lose_nothing(tmp_path: Path) -> None:
+    """Children of multiprocessing flush when they end, and no two ids are alike."""
+    said = run("workers", tmp_path)
+
+    offered = [each for line in said for each in line["ids"]]
+    assert len(offered) == len(set(offered)) == 500
+    assert sorted(logged_ids(tmp_path)) == sorted(offered)
+
+
+def test_a_fork_amid_recording_never_hangs(tmp_path: Path) -> None:
+    """Locks that other threads held at the fork do not stop the child."""
+    said = run("busy_fork", tmp_path)
+
+    assert said == [{"statuses": [0] * 10}]
+
+
+def _lines(stream: IO[str] | None, count: int) -> list[dict[str, Any]]:
+    assert stream is not None
+    return [json.loads(stream.readline()) for _ in range(count)]
+
+
+def test_a_killed_process_leaves_only_whole_segments(tmp_path: Path) -> None:
+    """SIGKILL at any moment: every visible segment is readable, and every flushed row is in one."""
+    for flushes in (1, 3, 7):
+        folder = tmp_path / str(flushes)
+        with start("endless", folder) as process:
+            said = _lines(process.stdout, flushes)
+            process.kill()
+            rest, _ = process.communicate(timeout=60)
+        whole = [json.loads(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
+
+        flushed = {each for line in [*said, *whole] for each in line["ids"]}
+        ids = logged_ids(folder)
+        assert flushed <= set(ids)
+        assert len(ids) == len(set(ids))
+
+
+def test_a_full_disk_costs_log_rows_and_nothing_else(tmp_path: Path) -> None:
+    """Online metrics go on, the loss is counted, no broken file becomes visible, and later rows are logged again."""
+    said = run("broken_disk", tmp_path)
+
+    assert said == [
+        {
+            "flushed": [True, False, True],
+            "predictions": {"fraud": 4},
+            "dropped": {"log_failed": 2},
+            "faults": {"log_failed": 1},
+        }
+    ]
+    assert len(logged_ids(tmp_path)) == 2
+    assert [path.name for path in tmp_path.rglob(".tmp-*")] == []
