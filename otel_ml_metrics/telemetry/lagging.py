@@ -1,0 +1,307 @@
+"""Lagging points, and the OTLP request that a few of them make.
+
+The OpenTelemetry API stamps what it records with the current time, so values of a past window cannot go through it.
+They are built as the SDK's own data classes. All of it is pure; the clock, the outbox and the network are elsewhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import numbers
+import re
+import uuid
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from otel_ml_metrics.errors import MissingExtraError, OtelMLMetricsError
+from otel_ml_metrics.semconv import SCOPE_LAGGING
+
+try:
+    from opentelemetry.sdk.metrics.export import (
+        AggregationTemporality,
+        Gauge,
+        Histogram,
+        HistogramDataPoint,
+        Metric,
+        MetricsData,
+        NumberDataPoint,
+        ResourceMetrics,
+        ScopeMetrics,
+        Sum,
+    )
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+except ModuleNotFoundError as error:
+    package = "opentelemetry-sdk"
+    raise MissingExtraError(package, "otlp", "Building lagging points") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Kind = Literal["gauge", "counter", "histogram"]
+
+# Namespace of the instance ids. Fixed for ever: another value would make every series of every evaluation a new one.
+INSTANCE_NAMESPACE: Final = uuid.UUID("8f5f1d0e-6c57-5a0b-9b0c-3f0f6f1f7c11")
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}")  # instrument names of the OpenTelemetry API
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_INT64: Final = range(-(2**63), 2**63)
+_FIXED64: Final = range(1, 2**64)
+
+
+class PointError(OtelMLMetricsError, ValueError):
+    """A lagging point, or a set of them, cannot be sent as it is.
+
+    Args:
+        metric: Name of the metric.
+        complaint: What was found and what was expected.
+    """
+
+    def __init__(self, metric: str, complaint: str) -> None:
+        super().__init__(metric, complaint)
+        self.metric = metric
+        self.complaint = complaint
+
+    def __str__(self) -> str:
+        return f"{self.metric}: {self.complaint}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaggingPoint:
+    """One value of one series at one instant, checked so that it can be sent.
+
+    Numbers are plain Python ones afterwards: numpy scalars would fail in the JSON of the outbox. An integer beyond 64
+    bits becomes the nearest double, since OTLP has nothing wider.
+
+    Args:
+        metric: OpenTelemetry name.
+        unit: UCUM.
+        description: One sentence, shown by backends.
+        kind: A counter is a cumulative, monotonic total; a histogram is cumulative with explicit bounds.
+        attributes: Of the series; kept sorted by key.
+        time_unix_nano: Instant that the value is for.
+        start_time_unix_nano: Since when a counter or histogram accumulates; None for a gauge.
+        value: Of a gauge or counter.
+        bounds: Upper bounds of the buckets, ascending; the last bucket has none.
+        counts: One per bucket, so one more than `bounds`.
+        sum: Of all values in the histogram.
+        count: Of all values in the histogram.
+        min: Smallest value, None where it is not known.
+        max: Largest value, None where it is not known.
+
+    Raises:
+        PointError: OTLP or a backend would refuse it: NaN, infinity, a field of another kind of point.
+
+    >>> point = LaggingPoint(metric="ml.evaluation.f1", unit="1", description="F1.", kind="gauge",
+    ...                      attributes={"ml.model.name": "fraud"}, time_unix_nano=1_700_000_000_000_000_000, value=0.5)
+    >>> point.series
+    'ml.evaluation.f1{"ml.model.name":"fraud"}'
+    >>> LaggingPoint.from_json(point.to_json()) == point
+    True
+    """
+
+    metric: str
+    unit: str
+    description: str
+    kind: Kind
+    attributes: Mapping[str, str] = field(hash=False)
+    time_unix_nano: int
+    start_time_unix_nano: int | None = None
+    value: int | float | None = None
+    bounds: Sequence[float] = ()
+    counts: Sequence[int] = ()
+    sum: float | None = None
+    count: int | None = None
+    min: float | None = None
+    max: float | None = None
+
+    def __post_init__(self) -> None:
+        self._check_names()
+        self._check_times()
+        if self.kind == "histogram":
+            self._check_histogram()
+        else:
+            self._check_number()
+
+    @property
+    def series(self) -> str:
+        """Identity of the series: the metric and its sorted attributes, as stable text."""
+        return self.metric + json.dumps(self.attributes, ensure_ascii=False, separators=(",", ":"))
+
+    def to_json(self) -> str:
+        """Write the point as one line of JSON; `from_json` gives it back exactly, floats included."""
+        shown = {name.name: getattr(self, name.name) for name in fields(self)}
+        return json.dumps({name: value for name, value in shown.items() if value not in (None, ())})
+
+    @classmethod
+    def from_json(cls, text: str) -> LaggingPoint:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def _check_names(self) -> None:
+        if not _NAME.fullmatch(self.metric):
+            raise PointError(
+                repr(self.metric), "this is no metric name: letters, digits and _ . - / are, a letter first."
+            )
+        if self.kind not in get_args(Kind):
+            raise PointError(self.metric, f"kind is {self.kind!r}, expected one of {', '.join(get_args(Kind))}.")
+        attributes = dict(sorted(self.attributes.items()))
+        for text in (self.unit, self.description, *attributes.keys(), *attributes.values()):
+            _check_text(self.metric, text)
+        if "" in attributes:
+            raise PointError(self.metric, "an attribute has an empty key, and receivers drop those. Name it.")
+        self._set(attributes=attributes)
+
+    def _check_times(self) -> None:
+        time = _whole(self.metric, "time_unix_nano", self.time_unix_nano, _FIXED64)
+        start = self.start_time_unix_nano
+        if (start is None) != (self.kind == "gauge"):
+            found = "none" if start is None else start
+            raise PointError(self.metric, f"a {self.kind} with start time {found}; all but gauges have one.")
+        if start is not None:
+            start = _whole(self.metric, "start_time_unix_nano", start, _FIXED64)
+            if start > time:
+                raise PointError(self.metric, f"starts at {start}, after its own time {time}.")
+        self._set(time_unix_nano=time, start_time_unix_nano=start)
+
+    def _check_number(self) -> None:
+        if self.bounds or self.counts or (self.sum, self.count, self.min, self.max) != (None,) * 4:
+            raise PointError(self.metric, f"a {self.kind} has a value, and nothing of a histogram.")
+        value = _number(self.metric, "value", self.value)
+        if self.kind == "counter" and value < 0:
+            raise PointError(self.metric, f"a counter stands at {value}, and a monotonic total is never negative.")
+        self._set(value=value, bounds=(), counts=())
+
+    def _check_histogram(self) -> None:
+        if self.value is not None:
+            raise PointError(self.metric, f"a histogram has counts and a sum, not a value ({self.value}).")
+        bounds = tuple(_real(self.metric, "bounds", bound) for bound in self.bounds)
+        counts = tuple(_whole(self.metric, "counts", count, range(2**63)) for count in self.counts)
+        if any(upper <= lower for lower, upper in itertools.pairwise(bounds)):
+            raise PointError(self.metric, f"bounds {bounds} are not ascending.")
+        if len(counts) != len(bounds) + 1:
+            raise PointError(self.metric, f"{len(bounds)} bounds make {len(bounds) + 1} buckets, found {len(counts)}.")
+        count = _whole(self.metric, "count", self.count, range(2**63))
+        total = sum(counts)
+        if total != count:
+            raise PointError(self.metric, f"the buckets hold {total} values, but count says {count}.")
+        self._set(bounds=bounds, counts=counts, count=count, sum=_real(self.metric, "sum", self.sum))
+        for name in ("min", "max"):
+            extreme = getattr(self, name)
+            self._set(**{name: None if extreme is None else _real(self.metric, name, extreme)})
+
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+def metrics_data(
+    points: Iterable[LaggingPoint], *, service: str, evaluation: str, resource: Mapping[str, str] | None = None
+) -> MetricsData:
+    """Build what one OTLP request carries.
+
+    One resource, one scope and one metric per name, because the encoder keeps only the last of two scopes alike.
+
+    Args:
+        points: In the order in which they shall stand; none gives data without a resource, never an empty metric.
+        service: `service.name` of the evaluated service.
+        evaluation: Name of the evaluation; `service.instance.id` is made from it and stays the same from run to run.
+        resource: More resource attributes; they cannot replace the two above.
+
+    Raises:
+        PointError: Two points share series and time, or one metric name has two definitions. Send them in two requests.
+    """
+    groups: dict[str, list[LaggingPoint]] = {}
+    seen: set[tuple[str, int]] = set()
+    for point in points:
+        group = groups.setdefault(point.metric, [])
+        if group and definition(group[0]) != definition(point):
+            raise PointError(point.metric, f"it is defined as {definition(group[0])} and as {definition(point)}.")
+        if (key := (point.series, point.time_unix_nano)) in seen:
+            raise PointError(point.series, f"it has two values at {point.time_unix_nano} in one request.")
+        seen.add(key)
+        group.append(point)
+    if not groups:
+        return MetricsData(resource_metrics=[])
+    scope = ScopeMetrics(InstrumentationScope(SCOPE_LAGGING), [_metric(group) for group in groups.values()], "")
+    identity = {"service.name": service, "service.instance.id": instance_id(evaluation)}
+    # Resource.create would add a random service.instance.id and read the environment of this process.
+    return MetricsData([ResourceMetrics(Resource({**(resource or {}), **identity}), [scope], "")])
+
+
+def instance_id(evaluation: str) -> str:
+    """Give the `service.instance.id` of an evaluation, the same in every process and run."""
+    return str(uuid.uuid5(INSTANCE_NAMESPACE, evaluation))
+
+
+def definition(point: LaggingPoint) -> tuple[str, str, str]:
+    """Give what all points of one metric in one request must agree on."""
+    return point.kind, point.unit, point.description
+
+
+def _metric(points: Sequence[LaggingPoint]) -> Metric:
+    kind, unit, description = definition(points[0])
+    cumulative = AggregationTemporality.CUMULATIVE  # whatever the preference: the totals live in the ledger
+    data: Gauge | Sum | Histogram
+    if kind == "histogram":
+        data = Histogram([_histogram_data_point(point) for point in points], cumulative)
+    elif kind == "counter":
+        data = Sum([_number_data_point(point) for point in points], cumulative, is_monotonic=True)
+    else:
+        data = Gauge([_number_data_point(point) for point in points])
+    return Metric(name=points[0].metric, description=description, unit=unit, data=data)
+
+
+def _number_data_point(point: LaggingPoint) -> NumberDataPoint:
+    value, start = point.value, point.start_time_unix_nano
+    return NumberDataPoint(
+        attributes=dict(point.attributes),
+        start_time_unix_nano=start or 0,  # the encoder leaves it out for gauges, and 0 is OTLP's "not known"
+        time_unix_nano=point.time_unix_nano,
+        value=value if value is not None else math.nan,  # checked: only a histogram has none
+    )
+
+
+def _histogram_data_point(point: LaggingPoint) -> HistogramDataPoint:
+    # Checked above, and the encoder leaves out a min or max of None, whatever the SDK's types say.
+    statistics: dict[str, Any] = {name: getattr(point, name) for name in ("count", "sum", "min", "max")}
+    return HistogramDataPoint(
+        attributes=dict(point.attributes),
+        start_time_unix_nano=point.start_time_unix_nano or 0,
+        time_unix_nano=point.time_unix_nano,
+        bucket_counts=list(point.counts),
+        explicit_bounds=list(point.bounds),
+        **statistics,
+    )
+
+
+def _number(metric: str, name: str, value: object) -> int | float:
+    if isinstance(value, numbers.Integral) and int(value) in _INT64:
+        return int(value)
+    return _real(metric, name, value)
+
+
+def _real(metric: str, name: str, value: object) -> float:
+    if not isinstance(value, numbers.Real):
+        raise PointError(metric, f"{name} is {value!r}, expected a number.")
+    try:
+        real = float(value)
+    except OverflowError:
+        real = math.inf
+    if not math.isfinite(real):
+        raise PointError(metric, f"{name} is {value!r}. An undefined value is counted by reason and not sent.")
+    return real
+
+
+def _whole(metric: str, name: str, value: object, allowed: range) -> int:
+    if not isinstance(value, numbers.Integral) or int(value) not in allowed:
+        raise PointError(metric, f"{name} is {value!r}, expected an integer from {allowed[0]} to {allowed[-1]}.")
+    return int(value)
+
+
+def _check_text(metric: str, text: object) -> None:
+    # A lone surrogate is a str that protobuf cannot carry, and the encoder's error would take the whole request along.
+    if not isinstance(text, str) or _SURROGATE.search(text):
+        raise PointError(metric, f"{text!r} in its unit, description or attributes is no text that UTF-8 can carry.")
