@@ -12,6 +12,7 @@ OtelMLMetricsError
 │   ├── LogError (OSError)                 the prediction log cannot be read or written
 │   ├── LabelSourceError (ValueError)      a label source cannot be read as it is declared
 │   ├── LedgerMismatchError (ValueError)   the ledger belongs to another evaluation or definition
+│   ├── EngineError (RuntimeError)         the SQL engine refused a statement or a file
 │   └── OverflowedSumError (OverflowError) a sum left the range in which it is exact
 ├── install an extra
 │   └── MissingExtraError (ImportError)    an optional dependency is not installed
@@ -117,6 +118,10 @@ class LabelSourceError(_Told, ValueError):
 
 class LedgerMismatchError(_Told, ValueError):
     """The ledger belongs to another evaluation, or to another definition of this one."""
+
+
+class EngineError(_Told, RuntimeError):
+    """The SQL engine refused a statement or a file."""
 
 
 class OverflowedSumError(_Told, OverflowError):

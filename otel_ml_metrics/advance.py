@@ -1,0 +1,226 @@
+"""One step of the ledger: new sums, the values that they change, the points to send, and the commit of all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from otel_ml_metrics.definition import definition_of
+from otel_ml_metrics.emission import Emission, Totals, changed, split_key
+from otel_ml_metrics.engines.results import TILED_SUMS, add_up
+from otel_ml_metrics.evaluation_report import Report
+from otel_ml_metrics.instants import from_us
+from otel_ml_metrics.ledger.store import Commit
+
+if TYPE_CHECKING:
+    from otel_ml_metrics.attribution.calendar import Calendar, Judgement
+    from otel_ml_metrics.configuration import Evaluation
+    from otel_ml_metrics.engines.port import Engine
+    from otel_ml_metrics.intake import Intake
+    from otel_ml_metrics.ledger.store import Head, Ledger
+    from otel_ml_metrics.telemetry.lagging import LaggingPoint
+    from otel_ml_metrics.valuation import Group, GroupKey, Valuation
+
+    Groups = dict[GroupKey, Group]
+
+
+class Advance:
+    """What one run changes, computed from what it read; nothing is written before `commit` is given to the ledger.
+
+    Args:
+        evaluation: What is evaluated.
+        ledger: Where it stands.
+        engine: Adds up.
+        valuation: Gives values.
+        calendar: Says which windows may be judged.
+        head: The head that was read.
+        intake: What is new.
+        as_of_us: The instant that the run pretends is now.
+        now_us: When the run is.
+        rebuilt: Tiles whose sums are replaced by those in the intake, instead of added to.
+    """
+
+    def __init__(
+        self,
+        *,
+        evaluation: Evaluation,
+        ledger: Ledger,
+        engine: Engine,
+        valuation: Valuation,
+        calendar: Calendar,
+        head: Head,
+        intake: Intake,
+        as_of_us: int,
+        now_us: int,
+        rebuilt: frozenset[int] = frozenset(),
+    ) -> None:
+        self._evaluation = evaluation
+        self._ledger = ledger
+        self._valuation = valuation
+        self._calendar = calendar
+        self._head = head
+        self._intake = intake
+        self._as_of_us = as_of_us
+        self._now_us = now_us
+        self._totals = Totals.of(head.totals)
+        self._states = self._new_states(engine, rebuilt)
+        self._tiles = sorted({*ledger.tiles(), *self._states})
+        self.waiting = self._count_labels()
+        self._judge()
+
+    def _new_states(self, engine: Engine, rebuilt: frozenset[int]) -> dict[int, pa.Table]:
+        delta = self._intake.delta
+        tiles = set(pc.unique(delta.column("tile_us")).to_pylist())
+        if not tiles | rebuilt:
+            return {}
+        empty = TILED_SUMS.empty_table().drop_columns(["tile_us"])
+        earlier = self._ledger.states(tiles - rebuilt).select(TILED_SUMS.names)
+        return dict.fromkeys(rebuilt, empty) | add_up(engine, [earlier, delta])
+
+    def _count_labels(self) -> int:
+        """Count the labels by status; how many wait."""
+        for row in self._intake.label_changes:
+            self._totals.add_label(**row)  # type: ignore[arg-type]  # a row of the engine has the names of the arguments
+        if self._intake.invalid is not None:
+            self._totals.labels["invalid"] += len(self._intake.invalid)
+        pending = self._ledger.pending() if self._intake.pending is None else self._intake.pending
+        expired_us = self._as_of_us - self._evaluation.horizon.us
+        expired = pc.sum(pc.less(pending.column("received_us"), pa.scalar(expired_us, pa.int64()))).as_py() or 0
+        self._totals.labels["orphan"] = expired
+        return len(pending) - int(expired)
+
+    def _judge(self) -> None:
+        """Find what became final or changed."""
+        calendar, earlier_us = self._calendar, self._head.as_of_us
+        windows = {calendar.window_of(tile) for tile in self._tiles}
+        touched = {calendar.window_of(tile) for tile in self._states}
+        were_final = (
+            set()
+            if earlier_us is None
+            else {_of(each) for each in calendar.judgements(windows, as_of_us=earlier_us) if each.is_final}
+        )
+        judgements = list(calendar.judgements(windows, as_of_us=self._as_of_us))
+        newest = {(calendar.newest(each, as_of_us=self._as_of_us), each.seconds_whole) for each in calendar.maturities}
+        is_current = {_of(each) for each in judgements if not each.is_final or _of(each) in newest}
+        after = [
+            each
+            for each in judgements
+            if each.window_us in touched or _of(each) not in were_final or _of(each) in is_current
+        ]
+        before = [each for each in judgements if each.window_us in touched and _of(each) in were_final]
+        self.groups = self._valuation.groups(self._load({each.window_us for each in after}, new=True), after)
+        self._before = self._valuation.groups(self._load({each.window_us for each in before}, new=False), before)
+        final = {key: group for key, group in self.groups.items() if group.judgement.is_final}
+        compared = {key: group for key, group in final.items() if key[0] in touched or key[:2] not in were_final}
+        self._new, self._revised = changed(self._before, compared)
+        self._first = {key for key in compared if key not in self._before}
+        self._current = [group for key, group in sorted(self.groups.items()) if key[:2] in is_current]
+        self._count_values({key for key in compared if key[:2] not in were_final})
+
+    def _count_values(self, newly_final: set[GroupKey]) -> None:
+        self.undefined: dict[str, int] = {}
+        for key in newly_final:
+            for reason in self.groups[key].undefined.values():
+                self.undefined[reason] = self.undefined.get(reason, 0) + 1
+        for reason, count in self.undefined.items():
+            self._totals.undefined[reason] = self._totals.undefined.get(reason, 0) + count
+        for key, names in self._revised.items():
+            earlier, now = self._before[key].values, self.groups[key].values
+            count = sum(earlier[name].value != now[name].value for name in names)
+            split = split_key(key[3], key[4])
+            self._totals.revisions[split] = self._totals.revisions.get(split, 0) + count
+
+    def _load(self, windows: set[int], *, new: bool) -> pa.Table:
+        """The sums of these windows, as they were or as they become."""
+        tiles = {tile for tile in self._tiles if self._calendar.window_of(tile) in windows}
+        fresh = tiles & self._states.keys() if new else set()
+        parts = [self._ledger.states(tiles - fresh).select(TILED_SUMS.names)]
+        for tile in sorted(fresh):
+            sums = self._states[tile]
+            parts.append(sums.append_column("tile_us", pa.array([tile] * len(sums), pa.int64())).cast(TILED_SUMS))
+        return pa.concat_tables(parts)
+
+    def report(self) -> Report:
+        """What became final or changed, before anything is written."""
+        values = [
+            self.groups[key].values[name]
+            for key in sorted(self._new.keys() | self._revised.keys())
+            for name in self.groups[key].values
+            if name in self._new.get(key, ()) or name in self._revised.get(key, ())
+        ]
+        provisional = [
+            value for group in self._current if not group.judgement.is_final for value in group.values.values()
+        ]
+        return Report(
+            evaluation=self._evaluation.name,
+            model=self._evaluation.model,
+            as_of=from_us(self._as_of_us),
+            ledger_version=self._head.version,
+            values=(*values, *provisional),
+            labels=dict(self._totals.labels),
+            waiting=self.waiting,
+            undefined=self.undefined,
+            warnings=tuple(self._intake.warnings),
+        )
+
+    def commit(self) -> Commit:
+        """Everything that changes, for one transaction."""
+        points = self._points()
+        return Commit(
+            read_version=self._head.version,
+            as_of_us=self._as_of_us,
+            now_us=self._now_us,
+            definition=definition_of(self._evaluation),
+            totals=self._totals.to_dict(),
+            inputs=self._intake.inputs,
+            facts=self._intake.facts,
+            replaced_dates=self._intake.replaced_dates,
+            states=self._states,
+            pending=self._intake.pending,
+            lost=self._intake.lost,
+            points=[(point.series, point.time_unix_nano, point.to_json()) for point in points],
+            summary=self._summary(len(points)),
+        )
+
+    def _points(self) -> list[LaggingPoint]:
+        emission = Emission(self._evaluation, now_us=self._now_us, start_us=self._head.created_us or self._now_us)
+        counts = emission.counts(self._totals, waiting=self.waiting)
+        if self._evaluation.timestamps == "emit":
+            return [*emission.current(self._current), *counts]
+        changes, first = dict(self._new), set(self._first)
+        if self._evaluation.resend_revisions:
+            first |= self._revised.keys()
+            for key, names in self._revised.items():
+                changes[key] = changes.get(key, frozenset()) | names
+        provisional = [group for group in self._current if not group.judgement.is_final]
+        return [*emission.history(self.groups, changes, first), *emission.current(provisional), *counts]
+
+    def _summary(self, points: int) -> dict[str, Any]:
+        inputs = [each.kind for each in self._intake.inputs]
+        return {
+            "label_files": inputs.count("label"),
+            "segments": inputs.count("segment"),
+            "tiles": len(self._states),
+            "values": sum(map(len, self._new.values())) + sum(map(len, self._revised.values())),
+            "points": points,
+        }
+
+
+def keep_aside(invalid: pa.Table, ledger: Path | None, *, version: int) -> str:
+    """Write label rows that cannot be used beside the ledger, for somebody to look at; the file's path.
+
+    A run that dies before its commit leaves a file that its repetition overwrites.
+    """
+    folder = (ledger.parent if ledger is not None else Path.cwd()) / "invalid-labels"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{ledger.stem if ledger is not None else 'ledger'}-{version}.csv"
+    csv.write_csv(invalid, path)
+    return str(path)
+
+
+def _of(judgement: Judgement) -> tuple[int, int]:
+    return judgement.window_us, judgement.maturity.seconds_whole

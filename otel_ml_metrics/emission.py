@@ -1,0 +1,245 @@
+"""Which points a run puts into the outbox: values by the timestamp policy, and what the ledger counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_ml_metrics import semconv
+from otel_ml_metrics.instants import SECOND_US
+from otel_ml_metrics.telemetry.lagging import LaggingPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence, Set
+
+    from otel_ml_metrics.configuration import Evaluation
+    from otel_ml_metrics.evaluation_report import Value
+    from otel_ml_metrics.semconv import MetricDefinition
+    from otel_ml_metrics.valuation import Group, GroupKey
+
+Changes = dict["GroupKey", frozenset[str]]
+
+_NANO_PER_US: Final = 1_000
+
+
+@dataclass
+class Totals:
+    """What the cumulative metrics count, kept in the ledger.
+
+    A label that comes out of order can change what an earlier one counts as, so a count can fall; `shown` is the highest
+    that was sent, since a falling counter would look like a restart.
+
+    Args:
+        labels: Labels by status.
+        delays: By version and variant, as JSON: counts per bin of the delay, and their sum in microseconds.
+        revisions: Revised final values by version and variant, as JSON.
+        undefined: Values that could not be given, by reason.
+        shown: The highest count that was sent, by series.
+    """
+
+    labels: dict[str, int] = field(default_factory=lambda: dict.fromkeys(semconv.LABEL_STATUSES, 0))
+    delays: dict[str, list[int]] = field(default_factory=dict)
+    revisions: dict[str, int] = field(default_factory=dict)
+    undefined: dict[str, int] = field(default_factory=dict)
+    shown: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Totals:
+        """What the ledger kept."""
+        totals = cls()
+        for name, counts in kept.items():
+            getattr(totals, name).update(counts)
+        return totals
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the ledger keeps."""
+        return {name: dict(getattr(self, name)) for name in ("labels", "delays", "revisions", "undefined", "shown")}
+
+    def add_label(self, *, version: str, variant: str, status: str, delay_bin: int, labels: int, delay_us: int) -> None:
+        """Count labels (or take some back); the late ones have no place among the delays."""
+        self.labels[status] += labels
+        if status == "late":
+            return
+        bins = len(semconv.LABEL_DELAY_BOUNDS) + 1
+        kept = self.delays.setdefault(split_key(version, variant), [0] * (bins + 1))
+        kept[delay_bin] += labels
+        kept[bins] += delay_us
+
+
+def split_key(version: str, variant: str) -> str:
+    """Version and variant as a key of the totals."""
+    return f"{version}\n{variant}"
+
+
+class Emission:
+    """Turns the groups of a run into points.
+
+    Args:
+        evaluation: Whose points.
+        now_us: Instant at which the outbox rows are written.
+        start_us: Since when the ledger counts.
+    """
+
+    def __init__(self, evaluation: Evaluation, *, now_us: int, start_us: int) -> None:
+        self._evaluation = evaluation
+        self._now = now_us * _NANO_PER_US
+        self._start = start_us * _NANO_PER_US
+        self._measures = {measure.name: measure for measure in evaluation.measures}
+
+    def current(self, groups: Iterable[Group]) -> list[LaggingPoint]:
+        """Every value of these groups as the current state, stamped now."""
+        return [
+            point
+            for group in groups
+            for point in self._of_group(group, self._now) + self._of_values(group, self._now, group.values.keys())
+        ]
+
+    def history(self, groups: Mapping[GroupKey, Group], changes: Changes, first: Set[GroupKey]) -> list[LaggingPoint]:
+        """The named values of these groups, each stamped with its window's end, the oldest window first.
+
+        Args:
+            groups: Where the values are.
+            changes: By group, the measures to send.
+            first: Groups whose support and coverage are sent as well: a backend takes one value per series and time.
+        """
+        points = []
+        for key in sorted(first | changes.keys()):
+            group = groups[key]
+            time = (group.judgement.window_us + self._evaluation.window.us) * _NANO_PER_US
+            found = self._of_group(group, time) if key in first else []
+            points += found + self._of_values(group, time, changes.get(key, frozenset()))
+        return points
+
+    def counts(self, totals: Totals, *, waiting: int) -> list[LaggingPoint]:
+        """The cumulative metrics, and the labels that wait."""
+        points = [
+            self._counter(totals, semconv.LABELS, {semconv.LABEL_STATUS: status}, count)
+            for status, count in totals.labels.items()
+        ]
+        points += [
+            self._counter(totals, semconv.EVALUATION_REVISIONS, self._split(*key.split("\n")), count)
+            for key, count in sorted(totals.revisions.items())
+        ]
+        points += [
+            self._counter(totals, semconv.EVALUATION_UNDEFINED, {semconv.REASON: reason}, count)
+            for reason, count in sorted(totals.undefined.items())
+        ]
+        points += [self._delays(key, kept) for key, kept in sorted(totals.delays.items())]
+        points.append(self._gauge(semconv.LABELS_WAITING, self._model(), self._now, waiting))
+        return points
+
+    def _of_group(self, group: Group, time: int) -> list[LaggingPoint]:
+        attributes = self._attributes(group)
+        end = group.judgement.window_us / SECOND_US + self._evaluation.window.seconds_whole
+        points = [
+            self._gauge(semconv.EVALUATION_SUPPORT, attributes, time, group.labelled),
+            self._gauge(semconv.EVALUATION_WINDOW_END, attributes, time, end),
+        ]
+        if group.coverage is not None:
+            points.append(self._gauge(semconv.LABEL_COVERAGE, attributes, time, group.coverage))
+        return points
+
+    def _of_values(self, group: Group, time: int, measures: Iterable[str]) -> list[LaggingPoint]:
+        attributes = self._attributes(group)
+        return [point for name in sorted(measures) for point in self._of_value(group.values[name], attributes, time)]
+
+    def _of_value(self, value: Value, attributes: Mapping[str, str], time: int) -> list[LaggingPoint]:
+        measure = self._measures[value.measure]
+        metric = semconv.evaluation_metric(value.measure)
+        numbers = (("", value.value), (".lower", value.lower), (".upper", value.upper))
+        told = {"": "", ".lower": " Lower end of the 95 % interval.", ".upper": " Upper end of the 95 % interval."}
+        return [
+            LaggingPoint(
+                metric=f"{metric}{end}",
+                unit=measure.unit,
+                description=f"{measure.description}{told[end]}",
+                kind="gauge",
+                attributes=attributes,
+                time_unix_nano=time,
+                value=number,
+            )
+            for end, number in numbers
+            if number is not None
+        ]
+
+    def _model(self) -> dict[str, str]:
+        return {semconv.MODEL_NAME: self._evaluation.model}
+
+    def _split(self, version: str, variant: str) -> dict[str, str]:
+        given = {semconv.MODEL_VERSION: version, semconv.MODEL_VARIANT: variant}
+        return {name: value for name, value in given.items() if value}
+
+    def _attributes(self, group: Group) -> dict[str, str]:
+        """Attributes of a group's series; a slice that is absent means all of it."""
+        _, _, output, version, variant, _ = group.key
+        attributes = self._model() | self._split(version, variant)
+        if output:
+            attributes[semconv.OUTPUT_NAME] = output
+        attributes[semconv.EVALUATION_WINDOW] = str(self._evaluation.window)
+        attributes[semconv.EVALUATION_MATURITY] = str(group.judgement.maturity)
+        attributes[semconv.EVALUATION_STAGE] = (
+            semconv.STAGE_FINAL if group.judgement.is_final else semconv.STAGE_PROVISIONAL
+        )
+        return attributes | {f"{semconv.SLICE_PREFIX}{name}": value for name, value in group.slice.items()}
+
+    def _gauge(self, metric: MetricDefinition, attributes: Mapping[str, str], time: int, value: float) -> LaggingPoint:
+        return LaggingPoint(
+            metric=metric.name,
+            unit=metric.unit,
+            description=metric.description,
+            kind="gauge",
+            attributes=attributes,
+            time_unix_nano=time,
+            value=value,
+        )
+
+    def _counter(
+        self, totals: Totals, metric: MetricDefinition, attributes: Mapping[str, str], count: int
+    ) -> LaggingPoint:
+        series = f"{metric.name}{sorted(attributes.items())}"
+        totals.shown[series] = max(count, totals.shown.get(series, 0))
+        return LaggingPoint(
+            metric=metric.name,
+            unit=metric.unit,
+            description=metric.description,
+            kind="counter",
+            attributes=self._model() | attributes,
+            time_unix_nano=self._now,
+            start_time_unix_nano=self._start,
+            value=totals.shown[series],
+        )
+
+    def _delays(self, key: str, kept: Sequence[int]) -> LaggingPoint:
+        metric = semconv.LABEL_DELAY
+        return LaggingPoint(
+            metric=metric.name,
+            unit=metric.unit,
+            description=metric.description,
+            kind="histogram",
+            attributes=self._model() | self._split(*key.split("\n")),
+            time_unix_nano=self._now,
+            start_time_unix_nano=self._start,
+            bounds=metric.bounds,
+            counts=tuple(kept[:-1]),
+            sum=kept[-1] / SECOND_US,
+            count=sum(kept[:-1]),
+        )
+
+
+def changed(before: Mapping[GroupKey, Group], after: Mapping[GroupKey, Group]) -> tuple[Changes, Changes]:
+    """Which values are new, and which final values are others than before (value, interval, support or coverage).
+
+    Returns:
+        By group, the measures whose value was not there before; and those whose value was another.
+    """
+    new: Changes = {}
+    revised: Changes = {}
+    for key, group in after.items():
+        earlier = before[key].values if key in before else {}
+        fresh = frozenset(name for name in group.values if name not in earlier)
+        other = frozenset(name for name, value in group.values.items() if name in earlier and earlier[name] != value)
+        if fresh:
+            new[key] = fresh
+        if other:
+            revised[key] = other
+    return new, revised

@@ -1,0 +1,99 @@
+"""The embedded engine: DuckDB in the process, its zone UTC, extensions neither installed nor loaded."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_ml_metrics.engines.text import text_sql
+from otel_ml_metrics.errors import EngineError, MissingExtraError, OverflowedSumError
+
+try:
+    import duckdb
+except ImportError as error:
+    raise MissingExtraError("duckdb", "evaluate", "Evaluating labels") from error  # noqa: EM101  # fields, no message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+
+_SETTINGS: Final = {
+    "TimeZone": "'UTC'",
+    "autoinstall_known_extensions": "false",
+    "preserve_insertion_order": "false",
+    "enable_progress_bar": "false",
+}
+
+
+class DuckDBEngine:
+    """DuckDB in memory."""
+
+    def __init__(self) -> None:
+        self._connection = duckdb.connect(":memory:")
+        for name, value in _SETTINGS.items():
+            self._connection.execute(f"SET {name} = {value}")
+
+    def sql(self, query: str) -> pa.Table:
+        """Run a query and give its rows."""
+        with _told():
+            return self._connection.sql(query).to_arrow_table()
+
+    def define(self, name: str, query: str) -> None:
+        """Name a query, to be run wherever the name is used."""
+        self._drop(name)
+        with _told():
+            self._connection.execute(f"CREATE TEMP VIEW {name} AS {query}")
+
+    def materialise(self, name: str, query: str) -> int:
+        """Run a query once and keep its rows under a name; how many they are."""
+        self._drop(name)
+        with _told():
+            self._connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
+            rows: list[tuple[Any, ...]] = self._connection.execute(f"SELECT count(*) FROM {name}").fetchall()
+        return int(rows[0][0])
+
+    def put(self, name: str, table: pa.Table) -> None:
+        """Keep a table under a name."""
+        self._drop(name)
+        self._connection.register(name, table)
+
+    def scan(self, paths: Sequence[str], *, form: str) -> str:
+        """SQL of a relation over files, with `filename` and, for Parquet, `file_row_number`."""
+        listed = ", ".join(text_sql(path) for path in paths)
+        if form == "csv":
+            return f"read_csv([{listed}], header = true, all_varchar = true, union_by_name = true, filename = true)"
+        return (
+            f"read_parquet([{listed}], union_by_name = true, filename = true, file_row_number = true,"
+            " hive_partitioning = false)"
+        )
+
+    def interrupt(self) -> None:
+        """Stop the running query, from another thread."""
+        self._connection.interrupt()
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._connection.close()
+
+    def _drop(self, name: str) -> None:
+        self._connection.unregister(name)
+        kinds = self._connection.execute(
+            "SELECT 'VIEW' FROM duckdb_views() WHERE view_name = ? AND NOT internal"
+            " UNION ALL SELECT 'TABLE' FROM duckdb_tables() WHERE table_name = ?",
+            [name, name],
+        ).fetchall()
+        for (kind,) in kinds:
+            self._connection.execute(f"DROP {kind} {name}")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn the engine's own errors into ours, its words included."""
+    try:
+        yield
+    except duckdb.OutOfRangeException as error:
+        message = f"A sum left the range in which it is exact: {error}"
+        raise OverflowedSumError(message) from error
+    except duckdb.Error as error:
+        raise EngineError(str(error)) from error

@@ -1,0 +1,146 @@
+"""Labels as they lie in files, read into (prediction_id, received_us, revision, label) or told apart as invalid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from otel_ml_metrics.engines.text import name_sql, text_sql
+from otel_ml_metrics.errors import EngineError, LabelSourceError, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from otel_ml_metrics.configuration import LabelFiles
+    from otel_ml_metrics.engines.port import Engine
+
+_ZONED: Final = r"'[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)? *(Z|z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)$'"
+_NAIVE_TYPES: Final = ("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S", "DATE")
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Files of which the same stretch of time is to be read.
+
+    Args:
+        paths: The files.
+        form: parquet or csv.
+        after_us: Facts received up to here were taken before; None where the files are new.
+    """
+
+    paths: tuple[str, ...]
+    form: str
+    after_us: int | None
+
+
+def read_labels(engine: Engine, stretches: Sequence[Stretch], source: LabelFiles, *, kind: str) -> None:
+    """Materialise `raw_labels`: every row of the files, read as far as it can be.
+
+    Its columns are filename, prediction_id, received_us, revision, label, problem (NULL for a good row), and is_open:
+    whether the row was not taken before.
+
+    Raises:
+        LabelSourceError: A file cannot be read, misses a column, or has instants without a zone.
+    """
+    selects = [_select(engine, stretch, source, kind) for stretch in stretches]
+    engine.materialise("raw_labels", " UNION ALL ".join(selects))
+    naive = engine.sql(
+        "SELECT filename, count(*) AS rows FROM raw_labels GROUP BY filename"
+        " HAVING count(*) = count(*) FILTER (problem = 'no time zone') ORDER BY filename LIMIT 1"
+    ).to_pylist()
+    if naive:
+        raise _no_zone(naive[0]["filename"], source.received_at)
+
+
+def _select(engine: Engine, stretch: Stretch, source: LabelFiles, kind: str) -> str:
+    scan = engine.scan(stretch.paths, form=stretch.form)
+    types = _types(engine, stretch, scan)
+    wanted = [source.id, source.label, source.received_at, *([source.revision] if source.revision else [])]
+    for column in wanted:
+        if column not in types:
+            message = f"The label files have no column {column!r}, looked for in {stretch.paths[0]}. {suggest(column, types)}"
+            raise LabelSourceError(message)
+    identity = f"nullif(trim(CAST({name_sql(source.id)} AS VARCHAR)), '')"
+    received = _received_sql(stretch, source, types[source.received_at])
+    label = _label_sql(name_sql(source.label), types[source.label], kind)
+    revision = f"coalesce(TRY_CAST({name_sql(source.revision)} AS BIGINT), 0)" if source.revision else "CAST(0 AS BIGINT)"
+    naive = _is_naive_sql(source, types[source.received_at])
+    is_open = "TRUE" if stretch.after_us is None else f"coalesce(received_us > {stretch.after_us}, FALSE)"
+    return (
+        f"SELECT *, {is_open} AS is_open FROM (SELECT filename, {identity} AS prediction_id, {received} AS received_us,"
+        f" {revision} AS revision, {label} AS label, CASE WHEN {identity} IS NULL THEN 'no prediction id'"
+        f" WHEN {naive} THEN 'no time zone' WHEN {received} IS NULL THEN 'no instant'"
+        f" WHEN {label} IS NULL THEN 'no usable label' END AS problem FROM {scan})"
+    )
+
+
+def _types(engine: Engine, stretch: Stretch, scan: str) -> dict[str, str]:
+    try:
+        rows = engine.sql(f"DESCRIBE SELECT * FROM {scan}").to_pylist()
+    except EngineError as error:
+        broken = _broken(engine, stretch) or stretch.paths[0]
+        message = (
+            f"The label file {broken} cannot be read as {stretch.form}: {str(error).splitlines()[0]}. If it is still"
+            " being written, write it aside and rename it when it is whole; else remove it."
+        )
+        raise LabelSourceError(message) from error
+    return {row["column_name"]: row["column_type"] for row in rows}
+
+
+def _broken(engine: Engine, stretch: Stretch) -> str | None:
+    for path in stretch.paths:
+        try:
+            engine.sql(f"DESCRIBE SELECT * FROM {engine.scan([path], form=stretch.form)}")
+        except EngineError:
+            return path
+    return None
+
+
+def _received_sql(stretch: Stretch, source: LabelFiles, found: str) -> str:
+    column = name_sql(source.received_at)
+    if found == "TIMESTAMP WITH TIME ZONE":
+        return f"epoch_us({column})"
+    if found in _NAIVE_TYPES:
+        if source.zone is None:
+            raise _no_zone(stretch.paths[0], source.received_at)
+        return _in_zone(f"CAST({column} AS TIMESTAMP)", source.zone)
+    if found == "VARCHAR":
+        zoned = f"epoch_us(TRY_CAST({column} AS TIMESTAMPTZ))"
+        naive = "NULL" if source.zone is None else _in_zone(f"TRY_CAST({column} AS TIMESTAMP)", source.zone)
+        return f"CASE WHEN regexp_matches(trim({column}), {_ZONED}) THEN {zoned} ELSE {naive} END"
+    message = (
+        f"The column {source.received_at!r} of {stretch.paths[0]} has the type {found}; expected an instant: a timestamp"
+        " with its zone, or ISO 8601 text."
+    )
+    raise LabelSourceError(message)
+
+
+def _in_zone(timestamp: str, zone: str) -> str:
+    return f"epoch_us(timezone({text_sql(zone)}, {timestamp}))"
+
+
+def _is_naive_sql(source: LabelFiles, found: str) -> str:
+    if found != "VARCHAR" or source.zone is not None:
+        return "FALSE"
+    column = name_sql(source.received_at)
+    return f"(TRY_CAST({column} AS TIMESTAMP) IS NOT NULL AND NOT regexp_matches(trim({column}), {_ZONED}))"
+
+
+def _no_zone(path: str, column: str) -> LabelSourceError:
+    message = (
+        f"The instants in column {column!r} of {path} have no time zone. Say which it is under labels:, such as zone: UTC,"
+        " or write them with their zone."
+    )
+    return LabelSourceError(message)
+
+
+def _label_sql(column: str, found: str, kind: str) -> str:
+    if kind == "number":
+        number = f"TRY_CAST({column} AS DOUBLE)"
+        return f"CASE WHEN abs({number}) <= 1.7976931348623157e308 THEN {number} END"
+    if found == "BOOLEAN":
+        return column
+    number = f"TRY_CAST({column} AS DOUBLE)"
+    text = f"lower(trim(CAST({column} AS VARCHAR)))"
+    words = "" if found != "VARCHAR" else f" WHEN {text} IN ('true', 't', 'yes') THEN TRUE WHEN {text} IN ('false', 'f', 'no') THEN FALSE"
+    return f"CASE{words} WHEN {number} = 1 THEN TRUE WHEN {number} = 0 THEN FALSE END"

@@ -1,0 +1,74 @@
+"""Sums as they come out of a grouping query, turned into the rows of the ledger, and added to those that are there."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from otel_ml_metrics.attribution.tables import SUMS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from otel_ml_metrics.engines.port import Engine
+
+TILED_SUMS: Final = SUMS.append(pa.field("tile_us", pa.int64()))
+_KEYS: Final = ("output", "version", "variant", "slice", "bucket", "sum", "bin", "tile_us")
+
+
+def long_form(wide: pa.Table, names: Sequence[str], slice_fields: Sequence[str]) -> pa.Table:
+    """One row per sum that is not 0.
+
+    Args:
+        wide: A row per group: key, slice fields with their flags `g_<field>`, columns s0, s1, …, and maybe score_bin.
+        names: Name of the sum in each column s0, s1, ….
+        slice_fields: Fields that slice.
+    """
+    slices = _slices(wide, slice_fields)
+    bins = wide.column("score_bin") if "score_bin" in wide.column_names else pa.array([-1] * len(wide), pa.int16())
+    parts = []
+    for at, name in enumerate(names):
+        value = wide.column(f"s{at}").cast(pa.decimal128(38, 0))
+        columns = {
+            "output": wide.column("output"),
+            "version": wide.column("version"),
+            "variant": wide.column("variant"),
+            "slice": slices,
+            "bucket": wide.column("bucket").cast(pa.int64()),
+            "sum": pa.array([name] * len(wide), pa.string()),
+            "bin": bins.cast(pa.int16()),
+            "value": value,
+            "tile_us": wide.column("tile_us").cast(pa.int64()),
+        }
+        table = pa.table(columns, schema=TILED_SUMS)
+        parts.append(table.filter(pc.not_equal(value, pa.scalar(0, pa.decimal128(38, 0)))))
+    return pa.concat_tables(parts)
+
+
+def _slices(wide: pa.Table, fields: Sequence[str]) -> pa.Array:
+    values = [wide.column(field).to_pylist() for field in fields]
+    flags = [wide.column(f"g_{field}").to_pylist() for field in fields]
+    texts: dict[tuple[str | None, ...], str] = {}
+    found = []
+    for at in range(len(wide)):
+        key = tuple(value[at] if flag[at] == 0 else None for value, flag in zip(values, flags, strict=True))
+        if key not in texts:
+            named = {field: value for field, value in zip(fields, key, strict=True) if value is not None}
+            texts[key] = json.dumps(named, ensure_ascii=False, sort_keys=True)
+        found.append(texts[key])
+    return pa.array(found, pa.string())
+
+
+def add_up(engine: Engine, parts: Sequence[pa.Table]) -> dict[int, pa.Table]:
+    """The sums of each tile; a tile whose sums all came to 0 has an empty table."""
+    engine.put("parts", pa.concat_tables(parts))
+    keys = ", ".join(_KEYS)
+    total = engine.sql(
+        f"SELECT {keys}, CAST(sum(CAST(value AS HUGEINT)) AS DECIMAL(38, 0)) AS value FROM parts GROUP BY {keys} ORDER BY {keys}"
+    ).select(TILED_SUMS.names).cast(TILED_SUMS)
+    tiles = pc.unique(total.column("tile_us")).to_pylist()
+    kept = total.filter(pc.not_equal(total.column("value"), pa.scalar(0, pa.decimal128(38, 0))))
+    return {tile: kept.filter(pc.equal(kept.column("tile_us"), tile)).drop_columns(["tile_us"]) for tile in tiles}

@@ -1,0 +1,132 @@
+"""What one run of an evaluation says: values with their support, coverage and maturity, and what became of the labels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from otel_ml_metrics.instants import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """One measure of one window at one maturity, over all rows or one slice.
+
+    Args:
+        measure: Name of the measure.
+        value: In the unit; never NaN, since an undefined value is not there at all.
+        lower: Lower end of the 95 % interval; None where theory gives none.
+        upper: Upper end of it.
+        certificate: Bound of the error that binning makes; None for exact measures.
+        unit: UCUM.
+        support: Rows behind the value.
+        coverage: Labelled share of the mature predictions, by explicit labels; None where none is mature.
+        window_start: Start of the window by prediction time.
+        window_end: Its end, not included.
+        maturity: Age at which the predictions were judged, as declared.
+        stage: `final`, or `provisional` while the window is not complete at this maturity.
+        model: Name of the model.
+        version: None where versions are merged or not known.
+        variant: None where variants are merged or not known.
+        output: Name of the model's output; None where it has one only.
+        slice: Field to value; empty for all rows.
+    """
+
+    measure: str
+    value: float
+    lower: float | None
+    upper: float | None
+    certificate: float | None
+    unit: str
+    support: int
+    coverage: float | None
+    window_start: datetime
+    window_end: datetime
+    maturity: str
+    stage: str
+    model: str
+    version: str | None
+    variant: str | None
+    slice: Mapping[str, str]
+    output: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types; instants are ISO 8601 in UTC."""
+        plain = asdict(self)
+        return plain | {"window_start": iso(self.window_start), "window_end": iso(self.window_end)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """What became of the points in the outbox.
+
+    Args:
+        sent: Points that the receiver accepted in this run.
+        rejected: Points that it refused for good in this run.
+        kept: Points that still wait for it.
+        superseded: Points that were dropped unsent, since a newer value of the same series and time was there.
+        endpoint: Where points went; None where none is set.
+        message: What the receiver said last, if it did not take everything.
+    """
+
+    sent: int = 0
+    rejected: int = 0
+    kept: int = 0
+    superseded: int = 0
+    endpoint: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What one run did.
+
+    Args:
+        evaluation: Its name.
+        model: Name of the model.
+        as_of: The instant that the run pretended was now.
+        ledger_version: How many commits the ledger has seen.
+        values: What became final or changed in this run, and the provisional values where they are asked for; in a
+            read-only query, everything that was final at `as_of`.
+        labels: Labels by status, all that the ledger has seen.
+        waiting: Labels that wait for their prediction.
+        undefined: Values that could not be given in this run, by reason.
+        rejected_rows_file: Where this run kept invalid label rows aside; None where there were none.
+        delivery: What became of the points.
+        warnings: What an operator should know.
+        read_only: Whether nothing was written.
+    """
+
+    evaluation: str
+    model: str
+    as_of: datetime
+    ledger_version: int
+    values: tuple[Value, ...]
+    labels: Mapping[str, int]
+    waiting: int = 0
+    undefined: Mapping[str, int] = field(default_factory=dict)
+    rejected_rows_file: str | None = None
+    delivery: Delivered = field(default_factory=Delivered)
+    warnings: tuple[str, ...] = ()
+    read_only: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON; instants are ISO 8601 in UTC."""
+        return {
+            "evaluation": self.evaluation,
+            "model": self.model,
+            "as_of": iso(self.as_of),
+            "ledger_version": self.ledger_version,
+            "values": [value.to_dict() for value in self.values],
+            "labels": dict(self.labels),
+            "waiting": self.waiting,
+            "undefined": dict(self.undefined),
+            "rejected_rows_file": self.rejected_rows_file,
+            "delivery": asdict(self.delivery),
+            "warnings": list(self.warnings),
+            "read_only": self.read_only,
+        }

@@ -1,0 +1,235 @@
+"""The offline façade: read, attribute, sum, commit, emit, in that order.
+
+A run means "advance the ledger from where it stands to `as_of`". It can die anywhere and be repeated: the ledger's commit
+is the only point at which anything changes, and what is sent is rebuilt from it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from otel_ml_metrics.advance import Advance, keep_aside
+from otel_ml_metrics.attribution.calendar import Calendar
+from otel_ml_metrics.definition import check_definition
+from otel_ml_metrics.emission import Totals
+from otel_ml_metrics.engines.duckdb import DuckDBEngine
+from otel_ml_metrics.errors import InstantError, LedgerMovedError
+from otel_ml_metrics.evaluation_report import Delivered, Report
+from otel_ml_metrics.instants import from_us, iso, to_us
+from otel_ml_metrics.intake import Reading
+from otel_ml_metrics.ledger.outbox import Outbox
+from otel_ml_metrics.ledger.store import Ledger
+from otel_ml_metrics.sending import send
+from otel_ml_metrics.telemetry.delivery import Delivery
+from otel_ml_metrics.valuation import Valuation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from otel_ml_metrics.configuration import Evaluation
+    from otel_ml_metrics.engines.port import Engine
+    from otel_ml_metrics.intake import Intake
+    from otel_ml_metrics.ledger.store import Head
+
+    Progress = Callable[[str, int, int], None]
+
+ATTEMPTS: Final = 3
+"""Times that a run starts over because another one committed meanwhile."""
+
+STAGES: Final = ("reading labels and predictions", "valuing windows", "committing", "sending")
+
+
+class Evaluator:
+    """Evaluates the labels that came in, as often as it is run, and sends what became final or changed.
+
+    >>> with Evaluator(Evaluation.from_file("monitoring.yaml")) as evaluator:  # doctest: +SKIP
+    ...     report = evaluator.run(as_of=datetime(2013, 4, 9, tzinfo=UTC))
+
+    Args:
+        evaluation: What is evaluated.
+        environ: `OTEL_EXPORTER_OTLP_*` settings; default: the environment of the process.
+        clock: Gives the current instant; default: the system's.
+        progress: Told the stage, and how many of how many are done.
+
+    Raises:
+        EndpointError: The OTLP endpoint cannot be used as it is written.
+        LedgerMismatchError: The ledger belongs to another evaluation, or to another definition of this one.
+    """
+
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        *,
+        environ: Mapping[str, str] | None = None,
+        clock: Callable[[], datetime] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._evaluation = evaluation
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._progress = progress or (lambda _stage, _done, _total: None)
+        self._delivery = Delivery.from_environment(
+            os.environ if environ is None else environ, service=evaluation.service, evaluation=evaluation.name
+        )
+        self._calendar = Calendar.of(evaluation)
+        self._ledger = Ledger(evaluation.ledger, name=evaluation.name, label_kind=evaluation.kinds["label"])
+        self._engine: Engine = DuckDBEngine()
+        self._valuation = Valuation(evaluation, self._calendar, self._engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the ledger, the engine and the exporter."""
+        self._engine.close()
+        self._ledger.close()
+        if self._delivery is not None:
+            self._delivery.close()
+
+    def interrupt(self) -> None:
+        """Stop a run that is under way, from another thread; the ledger stays as it was or as it was committed."""
+        self._engine.interrupt()
+
+    def run(self, as_of: datetime | None = None, *, dry_run: bool = False) -> Report:
+        """Advance the ledger to `as_of` and send the outbox.
+
+        Args:
+            as_of: The instant that the run pretends is now, with its zone; default: now. Labels received later do not
+                exist for it. Older than the ledger's head: a query that changes nothing.
+            dry_run: Whether to commit and send nothing.
+
+        Returns:
+            What became final or changed, and what became of labels and points. An endpoint that is down is told in
+            `delivery`: the values are in the ledger, the points wait in the outbox.
+
+        Raises:
+            InstantError: `as_of` has no time zone.
+            ConfigurationError: The log lacks a field that the evaluation names.
+            LabelSourceError: A label file cannot be read as it is declared; nothing was changed.
+            LogError: The prediction log cannot be read; nothing was changed.
+            LedgerBusyError: Another run holds the ledger; nothing was changed.
+            LedgerMovedError: Other runs kept committing; nothing was changed.
+        """
+        as_of_us = to_us(self._clock() if as_of is None else as_of)
+        for attempt in range(1, ATTEMPTS + 1):
+            head = self._checked_head()
+            if head.as_of_us is not None and as_of_us < head.as_of_us:
+                return self._query(head, as_of_us)
+            try:
+                return self._advance(head, as_of_us, dry_run=dry_run)
+            except LedgerMovedError:
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError  # pragma: no cover
+
+    def as_of(self, instant: datetime) -> Report:
+        """Everything that was final at an instant; nothing is read, written or sent.
+
+        Raises:
+            InstantError: The instant has no time zone, or it is past the ledger's head.
+        """
+        head = self._checked_head()
+        instant_us = to_us(instant)
+        if head.as_of_us is None or instant_us > head.as_of_us:
+            stands = "is empty" if head.as_of_us is None else f"stands at {iso(from_us(head.as_of_us))}"
+            message = f"The ledger {stands}, so it cannot say what is final at {iso(instant)}. Run up to there first."
+            raise InstantError(message)
+        return self._query(head, instant_us)
+
+    def _checked_head(self) -> Head:
+        head = self._ledger.head()
+        if head.definition is not None:
+            check_definition(self._evaluation, head.definition)
+        return head
+
+    def _query(self, head: Head, as_of_us: int) -> Report:
+        tiles = self._ledger.tiles()
+        windows = {self._calendar.window_of(tile) for tile in tiles}
+        judgements = [each for each in self._calendar.judgements(windows, as_of_us=as_of_us) if each.is_final]
+        groups = self._valuation.groups(self._ledger.states(tiles), judgements)
+        return Report(
+            evaluation=self._evaluation.name,
+            model=self._evaluation.model,
+            as_of=from_us(as_of_us),
+            ledger_version=head.version,
+            values=tuple(value for key in sorted(groups) for value in groups[key].values.values()),
+            labels=Totals.of(head.totals).labels,
+            undefined=dict(Counter(reason for group in groups.values() for reason in group.undefined.values())),
+            delivery=Delivered(kept=Outbox(self._ledger).count(), endpoint=self._endpoint),
+            read_only=True,
+        )
+
+    def backfill(self, since: datetime, until: datetime) -> Report:
+        """Recompute the windows that overlap `[since, until)` from the log and the applied labels, and send what differs.
+
+        Args:
+            since: Start of the range by prediction time, with its zone.
+            until: End of it, not included.
+
+        Raises:
+            InstantError: An instant has no time zone, the range is empty, or the ledger is.
+            LogError: The prediction log cannot be read; nothing was changed.
+            LedgerMovedError: Another run committed meanwhile; nothing was changed.
+        """
+        since_us, until_us = to_us(since), to_us(until)
+        head = self._checked_head()
+        if head.as_of_us is None or since_us >= until_us:
+            problem = "The ledger is empty: run once first." if head.as_of_us is None else "The range is empty."
+            message = f"There is nothing to backfill from {iso(since)} to {iso(until)}. {problem}"
+            raise InstantError(message)
+        start = self._calendar.window_of(since_us)
+        end = self._calendar.end_of(self._calendar.window_of(until_us - 1))
+        self._tell(0)
+        reading = Reading(self._evaluation, self._engine, self._ledger)
+        intake = reading.retake(start_us=start, end_us=end)
+        rebuilt = frozenset(tile for tile in self._ledger.tiles() if start <= tile < end)
+        return self._step(head, intake, head.as_of_us, rebuilt=rebuilt)
+
+    def _advance(self, head: Head, as_of_us: int, *, dry_run: bool) -> Report:
+        self._tell(0)
+        intake = Reading(self._evaluation, self._engine, self._ledger).take(as_of_us=as_of_us)
+        return self._step(head, intake, as_of_us, dry_run=dry_run)
+
+    def _step(
+        self, head: Head, intake: Intake, as_of_us: int, *, dry_run: bool = False, rebuilt: frozenset[int] = frozenset()
+    ) -> Report:
+        self._tell(1)
+        step = Advance(
+            evaluation=self._evaluation,
+            ledger=self._ledger,
+            engine=self._engine,
+            valuation=self._valuation,
+            calendar=self._calendar,
+            head=head,
+            intake=intake,
+            as_of_us=as_of_us,
+            now_us=to_us(self._clock()),
+            rebuilt=rebuilt,
+        )
+        report = step.report()
+        if dry_run:
+            return replace(report, read_only=True, delivery=Delivered(endpoint=self._endpoint))
+        self._tell(2)
+        if intake.invalid is not None:
+            aside = keep_aside(intake.invalid, self._ledger.path, version=head.version + 1)
+            report = replace(report, rejected_rows_file=aside)
+        version = self._ledger.commit(step.commit())
+        self._tell(3)
+        delivery = send(Outbox(self._ledger), self._delivery, progress=self._progress)
+        self._progress(STAGES[-1], 1, 1)
+        return replace(report, ledger_version=version, delivery=delivery)
+
+    @property
+    def _endpoint(self) -> str | None:
+        return None if self._delivery is None else self._delivery.endpoint.shown
+
+    def _tell(self, stage: int) -> None:
+        if stage:
+            self._progress(STAGES[stage - 1], 1, 1)
+        self._progress(STAGES[stage], 0, 1)

@@ -1,0 +1,374 @@
+"""What is new since the ledger's head: labels and segments are read, labels find their predictions, sums change.
+
+Reads the ledger, writes nothing: everything that a run changes comes out as data, to be committed at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from otel_ml_metrics.attribution.dates import PREFIX_LENGTH, dates_of_prefixes, id_range
+from otel_ml_metrics.attribution.tables import LOST, fact_schema
+from otel_ml_metrics.engines import delta_statements as deltas
+from otel_ml_metrics.engines import row_statements as rows
+from otel_ml_metrics.engines.label_statements import Stretch, read_labels
+from otel_ml_metrics.engines.results import TILED_SUMS, long_form
+from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of
+from otel_ml_metrics.labels.files import LabelFile, label_files
+from otel_ml_metrics.ledger.store import InputFile
+from otel_ml_metrics.prediction_log.reader import Segment, segments
+from otel_ml_metrics.semconv import LABEL_DELAY_BOUNDS, RESERVED_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from otel_ml_metrics.configuration import Evaluation
+    from otel_ml_metrics.engines.port import Engine
+    from otel_ml_metrics.ledger.store import Ledger
+
+SKEW_US: Final = 3_600 * SECOND_US
+"""How much earlier than its prediction a label may seem to come, where its date has to be searched."""
+
+_FACT: Final = "prediction_id, received_us, revision, label"
+
+
+@dataclass
+class Intake:
+    """What a run takes in.
+
+    Args:
+        inputs: Progress of the files and segments that moved on.
+        delta: What is added to the sums, by tile.
+        facts: New facts by date of their prediction.
+        replaced_dates: Dates whose facts are replaced.
+        pending: Labels that wait for their prediction.
+        lost: Rows of the log that repeat an id; None if there are no new ones.
+        label_changes: Rows of (version, variant, status, delay_bin, labels, delay_us) to count.
+        invalid: Label rows that cannot be used.
+        warnings: What an operator should know.
+    """
+
+    inputs: list[InputFile] = field(default_factory=list)
+    delta: pa.Table = field(default_factory=TILED_SUMS.empty_table)
+    facts: dict[str, pa.Table] = field(default_factory=dict)
+    replaced_dates: frozenset[str] = frozenset()
+    pending: pa.Table | None = None
+    lost: pa.Table | None = None
+    label_changes: list[dict[str, object]] = field(default_factory=list)
+    invalid: pa.Table | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+class Reading:
+    """One reading of what is new.
+
+    Args:
+        evaluation: What is evaluated.
+        engine: Reads and joins.
+        ledger: Says what was taken before.
+    """
+
+    def __init__(self, evaluation: Evaluation, engine: Engine, ledger: Ledger) -> None:
+        self._evaluation = evaluation
+        self._engine = engine
+        self._ledger = ledger
+        self._columns = rows.RowColumns.of(evaluation)
+        self._kind = evaluation.kinds["label"]
+        self._intake = Intake()
+        self.plan = delta_plan(evaluation, self._columns)
+
+    def take(self, *, as_of_us: int) -> Intake:
+        """Read the labels received up to an instant, and the segments that are new.
+
+        Raises:
+            ConfigurationError: The log lacks a field that the evaluation names.
+            LabelSourceError: A label file cannot be read as it is declared.
+            LogError: The prediction log cannot be read.
+        """
+        self._take_labels(as_of_us)
+        old, new = self._take_segments()
+        waiting = self._ledger.pending()
+        self._engine.put("waiting", waiting)
+        moved = self._settle_repeated(old, new)
+        self._attribute(old, new, has_waiting=len(waiting) > 0)
+        self._note_pending(waiting)
+        self._add_up(moved)
+        return self._intake
+
+    def retake(self, *, start_us: int, end_us: int) -> Intake:
+        """Read a range of predictions and the labels that were applied to them again, as if nothing had been summed.
+
+        Args:
+            start_us: Start of the range, aligned to tiles.
+            end_us: End of it, not included.
+        """
+        listed = segments(self._evaluation.predictions, self._evaluation.model)
+        self._paths = {name: segment.path for name, segment in listed.items()}
+        dates = {date_of(day * DAY_US) for day in range(start_us // DAY_US, (end_us - 1) // DAY_US + 1)}
+        taken = [name for name, each in self._ledger.inputs("segment").items() if name in listed and each.date in dates]
+        lost = self._ledger.lost()
+        self._engine.put("lost", lost)
+        self._engine.put("waiting", fact_schema(self._kind).empty_table())
+        self._define("logged_rows", taken, without_lost=len(lost) > 0)
+        within = f"predicted_us >= {start_us} AND predicted_us < {end_us}"
+        self._engine.define("new_rows", f"SELECT * FROM logged_rows WHERE {within}")
+        self._define("old_rows", [], without_lost=False)
+        self._engine.materialise("moved_before", "SELECT * FROM old_rows")
+        self._engine.put("incoming", self._ledger.facts(dates).drop_columns(["date"]))
+        deltas.attribute(self._engine, self.plan, waiting=False)
+        self._add_up(moved=False)
+        return Intake(delta=self._intake.delta, warnings=self._intake.warnings)
+
+    # Labels
+
+    def _take_labels(self, as_of_us: int) -> None:
+        """Materialise `incoming`, the good labels that are to be taken now; keep the bad ones aside."""
+        known = self._ledger.inputs("label")
+        found = label_files(self._evaluation.labels)
+        wanted = {name: file for name, file in found.items() if self._is_wanted(file, known.get(name), as_of_us)}
+        if not wanted:
+            self._engine.put("incoming", fact_schema(self._kind).empty_table())
+            return
+        noted = {name: (file.stat(), file.fingerprint()) for name, file in wanted.items()}
+        read_labels(self._engine, _stretches(wanted, known), self._evaluation.labels, kind=self._kind)
+        received = f"(received_us IS NULL OR received_us <= {as_of_us})"
+        self._engine.materialise("incoming", f"SELECT {_FACT} FROM raw_labels WHERE problem IS NULL AND is_open AND {received}")
+        invalid = self._engine.sql(
+            "SELECT filename, prediction_id, make_timestamp(received_us) AS received_at, CAST(label AS VARCHAR) AS label,"
+            f" problem FROM raw_labels WHERE problem IS NOT NULL AND is_open AND {received} ORDER BY ALL"
+        )
+        self._intake.invalid = invalid if len(invalid) else None
+        last = self._engine.sql("SELECT filename, max(received_us) AS last_us FROM raw_labels GROUP BY filename").to_pylist()
+        by_path = {row["filename"]: row["last_us"] for row in last}
+        for name, file in wanted.items():
+            stat, fingerprint = noted[name]
+            done = InputFile("label", name, stat, fingerprint, as_of_us, by_path.get(file.path))
+            self._intake.inputs.append(done)
+
+    def _is_wanted(self, file: LabelFile, known: InputFile | None, as_of_us: int) -> bool:
+        if known is None:
+            return True
+        if known.stat != file.stat() and known.fingerprint != file.fingerprint():
+            self._intake.warnings.append(
+                f"The label file {file.path} changed after it was read; what changed is not used. Write new labels and"
+                " revisions into new files."
+            )
+            return False
+        taken, last = known.taken_until_us, known.last_us
+        return taken is not None and last is not None and taken < min(last, as_of_us)
+
+    # Segments
+
+    def _take_segments(self) -> tuple[list[InputFile], list[Segment]]:
+        """The segments that were taken before and are still there, and the new ones."""
+        listed = segments(self._evaluation.predictions, self._evaluation.model)
+        known = self._ledger.inputs("segment")
+        new = [segment for name, segment in listed.items() if name not in known]
+        self._paths = {name: segment.path for name, segment in listed.items()}
+        self._check_fields([segment.path for segment in new])
+        return [each for name, each in known.items() if name in listed], new
+
+    def _check_fields(self, new: list[str]) -> None:
+        if not new:
+            return
+        wanted = {*self._columns.slices, *self._columns.kinds}
+        if not wanted <= rows.logged_types(self._engine, new).keys() | RESERVED_FIELDS:
+            rows.check_fields(self._engine, list(self._paths.values()), self._columns)
+
+    def _define(self, name: str, chosen: Iterable[str], *, without_lost: bool) -> None:
+        paths = [self._paths[each] for each in sorted(chosen)]
+        rows.define_rows(self._engine, name, paths, self._columns, without_lost=without_lost)
+
+    def _settle_repeated(self, old: list[InputFile], new: list[Segment]) -> bool:
+        """See which rows repeat an id. Materialises `moved_before`: rows that counted until now and do so no longer."""
+        lost = self._ledger.lost()
+        self._engine.put("lost", lost)
+        self._define("new_rows", [each.name for each in new], without_lost=False)
+        self._moved = 0
+        if new:
+            foreign = self._note_segments(new)
+            dates = {each.date for each in new}
+            rivals = [each.name for each in old if foreign or each.foreign_ids or each.date in dates]
+            self._define("old_rows", rivals, without_lost=len(lost) > 0)
+            if rows.repeated_rows(self._engine):
+                lost = self._lose(lost)
+        if not self._moved:
+            self._define("old_rows", [], without_lost=False)
+            self._engine.materialise("moved_before", "SELECT * FROM old_rows")
+        self._define("new_rows", [each.name for each in new], without_lost=len(lost) > 0)
+        self._has_lost = len(lost) > 0
+        return self._moved > 0
+
+    def _note_segments(self, new: list[Segment]) -> set[str]:
+        bounds = [(each.name, *id_range(each.date)) for each in new]
+        names, first, last = (pa.array(column, pa.string()) for column in zip(*bounds, strict=True))
+        self._engine.put("segment_bounds", pa.table({"segment": names, "first_id": first, "last_id": last}))
+        foreign = rows.foreign_segments(self._engine)
+        self._intake.inputs += [
+            InputFile("segment", each.name, date=each.date, foreign_ids=each.name in foreign) for each in new
+        ]
+        return foreign
+
+    def _lose(self, lost: pa.Table) -> pa.Table:
+        losing = self._engine.sql(
+            "SELECT prediction_id, predicted_us, segment, row, is_new FROM contenders WHERE place > 1 ORDER BY ALL"
+        )
+        dates = [date_of(instant) for instant in losing.column("predicted_us").to_pylist()]
+        table = losing.append_column("date", pa.array(dates, pa.string())).select(LOST.names).cast(LOST)
+        self._moved = self._engine.materialise(
+            "moved_before",
+            "SELECT old_rows.* FROM old_rows JOIN contenders USING (segment, row) WHERE contenders.place > 1"
+            " AND NOT contenders.is_new",
+        )
+        self._intake.lost = pa.concat_tables([lost, table])
+        self._engine.put("lost", self._intake.lost)
+        self._intake.warnings.append(
+            f"{len(losing)} logged predictions repeat an id; the earliest of each id counts, the others do not."
+        )
+        return self._intake.lost
+
+    # Labels meet rows
+
+    def _attribute(self, old: list[InputFile], new: list[Segment], *, has_waiting: bool) -> None:
+        """Materialise `attributed`, reading only the dates that the labels can be of."""
+        likely = self._likely(old)
+        self._define("old_rows", likely, without_lost=self._has_lost)
+        deltas.attribute(self._engine, self.plan, waiting=has_waiting)
+        rest = {each.name for each in old if each.foreign_ids} - likely
+        if rest and self._engine.sql(f"SELECT 1 FROM ({deltas.unmatched(self._engine, 'incoming')}) AS rest LIMIT 1").num_rows:
+            self._define("old_rows", likely | rest, without_lost=self._has_lost)
+            deltas.attribute(self._engine, self.plan, waiting=has_waiting)
+
+    def _likely(self, old: list[InputFile]) -> set[str]:
+        """Old segments that can hold the predictions of the incoming labels: by the date in the id, or else searched."""
+        prefixes = self._engine.sql(f"SELECT DISTINCT substr(prediction_id, 1, {PREFIX_LENGTH}) AS prefix FROM incoming")
+        dates = dates_of_prefixes(prefixes.column("prefix").to_pylist())
+        span = self._engine.sql("SELECT min(received_us) AS first, max(received_us) AS last FROM incoming").to_pylist()[0]
+        if span["first"] is None:
+            return set()
+        first = date_of(span["first"] - self._evaluation.horizon.us)
+        last = date_of(span["last"] + SKEW_US)
+        return {
+            each.name
+            for each in old
+            if each.date is not None and (each.date in dates or (each.foreign_ids and first <= each.date <= last))
+        }
+
+    def _note_pending(self, waiting: pa.Table) -> None:
+        parts = [self._engine.sql(deltas.unmatched(self._engine, "incoming"))]
+        if len(waiting):
+            parts.append(self._engine.sql(deltas.unmatched(self._engine, "waiting")))
+        schema = fact_schema(self._kind)
+        left = pa.concat_tables([part.cast(schema) for part in parts])
+        self._intake.pending = left if len(left) != len(waiting) or len(parts[0]) else None
+
+    # Sums
+
+    def _add_up(self, moved: bool) -> None:
+        """Turn rows and labels, before and after, into what is added to the sums."""
+        self._engine.put("facts_stored", self._stored_facts())
+        before = self._engine.materialise(
+            "facts_before",
+            f"SELECT {_FACT} FROM facts_stored WHERE prediction_id IN (SELECT prediction_id FROM attributed)"
+            " OR prediction_id IN (SELECT prediction_id FROM moved_before)",
+        )
+        is_simple = not (before or moved or self.plan.implicit_from is not None) and deltas.are_single(self._engine)
+        if is_simple:
+            deltas.define_single_effects(self._engine, self.plan)
+            self._intake.label_changes = deltas.single_label_counts(self._engine, self.plan)
+        else:
+            self._before_and_after()
+        self._keep_facts(moved)
+        parts = [self._long(deltas.prediction_sums(self._engine, self.plan, "new_rows", sign=1), deltas.prediction_names(self.plan))]
+        if moved:
+            query = deltas.prediction_sums(self._engine, self.plan, "moved_before", sign=-1)
+            parts.append(self._long(query, deltas.prediction_names(self.plan)))
+        parts.append(self._long(deltas.label_sums(self.plan), deltas.label_names(self.plan)))
+        parts += [self._long(deltas.bin_sums(self.plan), deltas.bin_names(binned)) for binned in self.plan.binned]
+        self._intake.delta = pa.concat_tables(parts)
+
+    def _long(self, query: str, names: list[str]) -> pa.Table:
+        return long_form(self._engine.sql(query), names, self.plan.slice_fields)
+
+    def _stored_facts(self) -> pa.Table:
+        days = self._engine.sql(
+            f"SELECT DISTINCT predicted_us // {DAY_US} AS day FROM attributed WHERE NOT is_new"
+            f" UNION SELECT DISTINCT predicted_us // {DAY_US} FROM moved_before"
+        )
+        return self._ledger.facts(date_of(day * DAY_US) for day in days.column("day").to_pylist())
+
+    def _before_and_after(self) -> None:
+        names = ", ".join(("prediction_id", "predicted_us", *(f'"{name}"' for name in self._columns.names)))
+        one_each = (
+            f"SELECT {names}, is_new FROM (SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY received_us)"
+            " AS turn FROM attributed) AS turns WHERE turn = 1"
+        )
+        self._engine.materialise("attributed_rows", one_each)
+        self._engine.materialise(
+            "rows_before",
+            f"SELECT {names} FROM attributed_rows WHERE NOT is_new UNION ALL SELECT {names} FROM moved_before",
+        )
+        others = "SELECT prediction_id FROM moved_before" if self.plan.implicit_from is None else "SELECT prediction_id FROM new_rows"
+        self._engine.materialise(
+            "rows_after",
+            f"SELECT {names} FROM attributed_rows UNION ALL SELECT {names} FROM new_rows WHERE prediction_id IN ({others})"
+            " AND prediction_id NOT IN (SELECT prediction_id FROM attributed_rows)",
+        )
+        self._engine.define("facts_after", f"SELECT {_FACT} FROM facts_before UNION ALL SELECT {_FACT} FROM attributed")
+        deltas.materialise_effects(self._engine, self.plan)
+        taken_back = [
+            row | {"labels": -int(str(row["labels"])), "delay_us": -int(str(row["delay_us"]))}
+            for row in deltas.label_counts(self._engine, self.plan, "before")
+        ]
+        self._intake.label_changes = taken_back + deltas.label_counts(self._engine, self.plan, "after")
+
+    def _keep_facts(self, moved: bool) -> None:
+        """Keep the labels that count, by the date of their prediction; those of a row that moved, move along."""
+        kept = f"SELECT predicted_us // {DAY_US} AS day, {_FACT} FROM attributed WHERE bucket IS NOT NULL"
+        if moved:
+            kept += (
+                f" UNION ALL SELECT rows.predicted_us // {DAY_US}, facts.prediction_id, facts.received_us, facts.revision,"
+                " facts.label FROM facts_before AS facts JOIN rows_after AS rows ON facts.prediction_id = rows.prediction_id"
+                " WHERE facts.prediction_id IN (SELECT prediction_id FROM moved_before)"
+            )
+            days = self._engine.sql(f"SELECT DISTINCT predicted_us // {DAY_US} AS day FROM moved_before")
+            self._intake.replaced_dates = frozenset(date_of(day * DAY_US) for day in days.column("day").to_pylist())
+            listed = ", ".join(f"'{date}'" for date in sorted(self._intake.replaced_dates))
+            kept += (
+                f" UNION ALL SELECT epoch_us(CAST(date AS TIMESTAMP)) // {DAY_US}, {_FACT} FROM facts_stored"
+                f" WHERE date IN ({listed}) AND prediction_id NOT IN (SELECT prediction_id FROM moved_before)"
+            )
+        table = self._engine.sql(kept)
+        days = table.column("day")
+        for day in pc.unique(days).to_pylist():
+            part = table.filter(pc.equal(days, day)).drop_columns(["day"])
+            self._intake.facts[date_of(day * DAY_US)] = part.cast(fact_schema(self._kind))
+
+
+def delta_plan(evaluation: Evaluation, columns: rows.RowColumns) -> deltas.DeltaPlan:
+    """What an evaluation sums, and per what."""
+    tile = evaluation.tile
+    return deltas.DeltaPlan(
+        states=evaluation.states,
+        kinds=evaluation.kinds,
+        columns=columns.names,
+        slices=evaluation.slices,
+        buckets=[maturity.seconds_whole for maturity in evaluation.maturities],
+        implicit_from=evaluation.attribution_window.seconds_whole if evaluation.grace is not None else None,
+        tile_us=round(tile.total_seconds() * SECOND_US),
+        offset_us=round(evaluation.window_offset.total_seconds() * SECOND_US),
+        delay_bounds=LABEL_DELAY_BOUNDS,
+    )
+
+
+def _stretches(files: Mapping[str, LabelFile], known: Mapping[str, InputFile]) -> list[Stretch]:
+    """Group files of which the same stretch of time is to be read."""
+    groups: dict[tuple[str, int | None], list[str]] = {}
+    for name, file in files.items():
+        after = known[name].taken_until_us if name in known else None
+        groups.setdefault((file.form, after), []).append(file.path)
+    return [Stretch(tuple(paths), form, after) for (form, after), paths in groups.items()]

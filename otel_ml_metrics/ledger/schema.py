@@ -1,0 +1,103 @@
+"""The tables of the ledger, the same on SQLite and PostgreSQL, and the Arrow tables that some of their cells hold.
+
+Facts and sums are kept as blocks: one compressed Arrow table per date (facts) or tile (sums) in one cell. Reading and
+writing a block is as quick as a file, and a commit is still one transaction of the database.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+SCHEMA_VERSION: Final = 1
+
+metadata: Final = sa.MetaData()
+
+head: Final = sa.Table(
+    "head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, comment="always 1"),
+    sa.Column("schema_version", sa.Integer, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False, comment="commits so far"),
+    sa.Column("as_of_us", sa.BigInteger, comment="the instant up to which labels were taken"),
+    sa.Column("created_us", sa.BigInteger, nullable=False, comment="start time of the cumulative metrics"),
+    sa.Column("name", sa.Text, nullable=False, comment="of the evaluation"),
+    sa.Column("definition", sa.Text, nullable=False, comment="JSON: what the sums mean"),
+    sa.Column("totals", sa.Text, nullable=False, comment="JSON: what the cumulative metrics count"),
+)
+
+input_file: Final = sa.Table(
+    "input_file",
+    metadata,
+    sa.Column("kind", sa.String(16), primary_key=True, comment="label or segment"),
+    sa.Column("name", sa.String(500), primary_key=True),
+    sa.Column("stat", sa.Text, nullable=False, comment="of a label file: size and time of its last change"),
+    sa.Column("fingerprint", sa.Text, nullable=False, comment="of a label file: size and digest"),
+    sa.Column("taken_until_us", sa.BigInteger, comment="facts received later are still to be taken"),
+    sa.Column("last_us", sa.BigInteger, comment="the last fact's received_at"),
+    sa.Column("date", sa.String(10), comment="of a segment"),
+    sa.Column("foreign_ids", sa.Boolean, comment="whether a segment has ids that do not tell their date"),
+    sa.Column("version", sa.BigInteger, nullable=False, comment="the commit that took it"),
+)
+
+fact_block: Final = sa.Table(
+    "fact_block",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("date", sa.String(10), nullable=False, index=True, comment="UTC date of the predictions"),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("facts", sa.LargeBinary, nullable=False),
+)
+
+state_block: Final = sa.Table(
+    "state_block",
+    metadata,
+    sa.Column("tile_us", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("sums", sa.LargeBinary, nullable=False),
+)
+
+aside: Final = sa.Table(
+    "aside",
+    metadata,
+    sa.Column("name", sa.String(16), primary_key=True, comment="pending: labels that wait; lost: repeated predictions"),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.LargeBinary, nullable=False),
+)
+
+outbox: Final = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("series", sa.Text, nullable=False),
+    sa.Column("time_unix_nano", sa.BigInteger, nullable=False),
+    sa.Column("point", sa.Text, nullable=False, comment="JSON"),
+    sa.Column("status", sa.String(12), nullable=False, comment="waiting, accepted, rejected, partial or superseded"),
+    sa.Column("message", sa.Text),
+    sa.Index("outbox_waiting", "status", "id"),
+)
+
+run: Final = sa.Table(
+    "run",
+    metadata,
+    sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("as_of_us", sa.BigInteger, nullable=False),
+    sa.Column("committed_us", sa.BigInteger, nullable=False),
+    sa.Column("summary", sa.Text, nullable=False, comment="JSON"),
+)
+
+def encode(table: pa.Table) -> bytes:
+    """A table as compressed Arrow bytes."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def decode(block: bytes) -> pa.Table:
+    """The table that was encoded."""
+    with pa.ipc.open_stream(pa.BufferReader(block)) as reader:
+        return reader.read_all()
