@@ -1,7 +1,4 @@
-"""Record predictions, and read the metrics the way a backend does: runs with the extras `otlp` and `log`, sends nothing.
-
-python record.py
-"""
+"""Record predictions, and read the metrics as a backend does; nothing is sent. Needs the extras `otlp` and `log`."""
 
 from __future__ import annotations
 
@@ -39,7 +36,7 @@ with ModelMonitor(
     print(f"The label of {prediction_id} may come in a week.\n")
     for metric in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics:
         for point in metric.data.data_points:
-            value = getattr(point, "value", None) or getattr(point, "sum", None)
-            print(f"{metric.name:24} {value!s:8} {metric.unit:14} {dict(point.attributes).get('ml.slice.carrier', '')}")
+            value = point.sum if hasattr(point, "sum") else point.value
+            print(f"{metric.name:26}{value:<8g}{metric.unit:14}{dict(point.attributes)}")
 
 print(f"\n{ds.dataset(log, format='parquet').count_rows()} predictions lie in {log}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.errors import OtelMLMetricsError
+    from otel_ml_metrics.evaluation_report import Report
     from otel_ml_metrics.evaluator import Evaluator
     from otel_ml_metrics.expressions import col, lit, where
     from otel_ml_metrics.monitor import ModelMonitor
@@ -18,6 +19,7 @@ __all__ = [
     "Evaluator",
     "ModelMonitor",
     "OtelMLMetricsError",
+    "Report",
     "col",
     "counter",
     "gauge",
@@ -31,6 +33,7 @@ _HOMES = {
     "Evaluator": "otel_ml_metrics.evaluator",
     "ModelMonitor": "otel_ml_metrics.monitor",
     "OtelMLMetricsError": "otel_ml_metrics.errors",
+    "Report": "otel_ml_metrics.evaluation_report",
     "col": "otel_ml_metrics.expressions",
     "counter": "otel_ml_metrics.telemetry.custom",
     "gauge": "otel_ml_metrics.telemetry.custom",

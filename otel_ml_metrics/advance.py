@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv
 
+from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, values
 from otel_ml_metrics.definition import definition_of
 from otel_ml_metrics.emission import Emission, Totals, changed, split_key
-from otel_ml_metrics.engines.results import TILED_SUMS, add_up
+from otel_ml_metrics.engines.results import add_up
 from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.instants import from_us
 from otel_ml_metrics.ledger.store import Commit
@@ -74,7 +74,7 @@ class Advance:
 
     def _new_states(self, engine: Engine, rebuilt: frozenset[int]) -> dict[int, pa.Table]:
         delta = self._intake.delta
-        tiles = set(pc.unique(delta.column("tile_us")).to_pylist())
+        tiles = set(distinct(delta, "tile_us"))
         if not tiles | rebuilt:
             return {}
         empty = TILED_SUMS.empty_table().drop_columns(["tile_us"])
@@ -89,9 +89,9 @@ class Advance:
             self._totals.labels["invalid"] += len(self._intake.invalid)
         pending = self._ledger.pending() if self._intake.pending is None else self._intake.pending
         expired_us = self._as_of_us - self._evaluation.horizon.us
-        expired = pc.sum(pc.less(pending.column("received_us"), pa.scalar(expired_us, pa.int64()))).as_py() or 0
+        expired: int = sum(received_us < expired_us for received_us in values(pending, "received_us"))
         self._totals.labels["orphan"] = expired
-        return len(pending) - int(expired)
+        return len(pending) - expired
 
     def _judge(self) -> None:
         """Find what became final or changed."""
@@ -146,7 +146,7 @@ class Advance:
 
     def report(self) -> Report:
         """What became final or changed, before anything is written."""
-        values = [
+        found = [
             self.groups[key].values[name]
             for key in sorted(self._new.keys() | self._revised.keys())
             for name in self.groups[key].values
@@ -160,7 +160,7 @@ class Advance:
             model=self._evaluation.model,
             as_of=from_us(self._as_of_us),
             ledger_version=self._head.version,
-            values=(*values, *provisional),
+            values=(*found, *provisional),
             labels=dict(self._totals.labels),
             waiting=self.waiting,
             undefined=self.undefined,

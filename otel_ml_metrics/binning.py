@@ -101,9 +101,11 @@ def bucket_counts(values: NDArray[Any], bounds: NDArray[np.float64] | tuple[floa
     numbers = np.asarray(values, dtype=np.float64)
     finite = numbers[np.isfinite(numbers)]
     buckets = np.searchsorted(np.asarray(bounds, dtype=np.float64), finite, side="left")
+    with np.errstate(over="ignore"):  # beyond the doubles, the sum of a histogram is infinite
+        total = float(finite.sum())
     return BucketCounts(
         counts=np.bincount(buckets, minlength=len(bounds) + 1).astype(np.int64),
-        total=float(finite.sum()),
+        total=total,
         count=len(finite),
         lowest=float(finite.min()) if len(finite) else None,
         highest=float(finite.max()) if len(finite) else None,

@@ -10,7 +10,8 @@ from otel_ml_metrics.instants import SECOND_US
 from otel_ml_metrics.telemetry.lagging import LaggingPoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence, Set
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.evaluation_report import Value
@@ -26,8 +27,8 @@ _NANO_PER_US: Final = 1_000
 class Totals:
     """What the cumulative metrics count, kept in the ledger.
 
-    A label that comes out of order can change what an earlier one counts as, so a count can fall; `shown` is the highest
-    that was sent, since a falling counter would look like a restart.
+    A label that comes out of order can change what an earlier one counts as, so a count can fall; `shown` is the
+    highest that was sent, since a falling counter would look like a restart.
 
     Args:
         labels: Labels by status.
@@ -94,7 +95,9 @@ class Emission:
             for point in self._of_group(group, self._now) + self._of_values(group, self._now, group.values.keys())
         ]
 
-    def history(self, groups: Mapping[GroupKey, Group], changes: Changes, first: Set[GroupKey]) -> list[LaggingPoint]:
+    def history(
+        self, groups: Mapping[GroupKey, Group], changes: Changes, first: AbstractSet[GroupKey]
+    ) -> list[LaggingPoint]:
         """The named values of these groups, each stamped with its window's end, the oldest window first.
 
         Args:
@@ -203,7 +206,7 @@ class Emission:
             unit=metric.unit,
             description=metric.description,
             kind="counter",
-            attributes=self._model() | attributes,
+            attributes={**self._model(), **attributes},
             time_unix_nano=self._now,
             start_time_unix_nano=self._start,
             value=totals.shown[series],

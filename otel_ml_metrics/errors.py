@@ -56,10 +56,11 @@ class BatchShapeError(OtelMLMetricsError, ValueError):
 
     def __str__(self) -> str:
         shown = ", ".join(f"{name} has {length}" for name, length in self.lengths.items())
-        return f"Every column needs one value per row, but {shown}. Pass columns of equal length; a scalar is repeated for you."
+        advice = "Pass columns of equal length; a scalar is repeated for you."
+        return f"Every column needs one value per row, but {shown}. {advice}"
 
 
-class _Told(OtelMLMetricsError):
+class _ToldError(OtelMLMetricsError):
     """An error whose message is written where it is raised: what was found, what was expected, what to do."""
 
     def __init__(self, message: str) -> None:
@@ -70,15 +71,15 @@ class _Told(OtelMLMetricsError):
         return self.message
 
 
-class FieldError(_Told, ValueError):
+class FieldError(_ToldError, ValueError):
     """A field of a prediction is unknown, reserved or of the wrong type."""
 
 
-class InstantError(_Told, ValueError):
+class InstantError(_ToldError, ValueError):
     """An instant has no time zone, so it names no moment."""
 
 
-class ExpressionError(_Told, ValueError):
+class ExpressionError(_ToldError, ValueError):
     """A row expression cannot be read, or does not fit the columns it is used on."""
 
 
@@ -104,27 +105,27 @@ class ConfigurationError(OtelMLMetricsError, ValueError):
         return ": ".join(part for part in (place, self.where, self.message) if part)
 
 
-class EndpointError(_Told, ValueError):
+class EndpointError(_ToldError, ValueError):
     """The OTLP endpoint cannot be used as it is written."""
 
 
-class LogError(_Told, OSError):
+class LogError(_ToldError, OSError):
     """The prediction log cannot be read or written."""
 
 
-class LabelSourceError(_Told, ValueError):
+class LabelSourceError(_ToldError, ValueError):
     """A label source cannot be read as it is declared."""
 
 
-class LedgerMismatchError(_Told, ValueError):
+class LedgerMismatchError(_ToldError, ValueError):
     """The ledger belongs to another evaluation, or to another definition of this one."""
 
 
-class EngineError(_Told, RuntimeError):
+class EngineError(_ToldError, RuntimeError):
     """The SQL engine refused a statement or a file."""
 
 
-class OverflowedSumError(_Told, OverflowError):
+class OverflowedSumError(_ToldError, OverflowError):
     """A sum left the range in which it is exact."""
 
 
@@ -144,12 +145,13 @@ class MissingExtraError(OtelMLMetricsError, ImportError):
         self.purpose = purpose
 
     def __str__(self) -> str:
-        return f"{self.purpose} needs {self.package}, which is not installed. Run: pip install 'otel-ml-metrics[{self.extra}]'"
+        advice = f"Run: pip install 'otel-ml-metrics[{self.extra}]'"
+        return f"{self.purpose} needs {self.package}, which is not installed. {advice}"
 
 
-class LedgerBusyError(_Told, TimeoutError):
+class LedgerBusyError(_ToldError, TimeoutError):
     """Another run holds the ledger; nothing was changed, run again later."""
 
 
-class LedgerMovedError(_Told, RuntimeError):
+class LedgerMovedError(_ToldError, RuntimeError):
     """Another run committed while this one was reading; nothing was changed, run again."""

@@ -1,4 +1,4 @@
-"""What one run of an evaluation says: values with their support, coverage and maturity, and what became of the labels."""
+"""What one run says: values with their support, coverage and maturity, and what became of the labels."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The offline façade: read, attribute, sum, commit, emit, in that order.
 
-A run means "advance the ledger from where it stands to `as_of`". It can die anywhere and be repeated: the ledger's commit
-is the only point at which anything changes, and what is sent is rebuilt from it.
+A run means "advance the ledger from where it stands to `as_of`". It can die anywhere and be repeated: the ledger's
+commit is the only point at which anything changes, and what is sent is rebuilt from it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from otel_ml_metrics.advance import Advance, keep_aside
 from otel_ml_metrics.attribution.calendar import Calendar
@@ -166,7 +166,7 @@ class Evaluator:
         )
 
     def backfill(self, since: datetime, until: datetime) -> Report:
-        """Recompute the windows that overlap `[since, until)` from the log and the applied labels, and send what differs.
+        """Recompute the windows that overlap `[since, until)` from log and applied labels, and send what differs.
 
         Args:
             since: Start of the range by prediction time, with its zone.

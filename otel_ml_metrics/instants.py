@@ -87,7 +87,8 @@ def to_us(instant: datetime) -> int:
         InstantError: The instant has no zone, so it names no moment.
     """
     if instant.tzinfo is None or instant.utcoffset() is None:
-        message = f"{instant.isoformat()} has no time zone. Instants are UTC here: give one with its zone, such as {instant.isoformat()}Z."
+        told = instant.isoformat()
+        message = f"{told} has no time zone. Instants are UTC here: give one with its zone, such as {told}Z."
         raise InstantError(message)
     return (instant - EPOCH) // timedelta(microseconds=1)
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from otel_ml_metrics.attribution.dates import PREFIX_LENGTH, dates_of_prefixes, id_range
-from otel_ml_metrics.attribution.tables import LOST, fact_schema
+from otel_ml_metrics.attribution.tables import LOST, TILED_SUMS, distinct, fact_schema, rows_where, values
 from otel_ml_metrics.engines import delta_statements as deltas
 from otel_ml_metrics.engines import row_statements as rows
 from otel_ml_metrics.engines.label_statements import Stretch, read_labels
-from otel_ml_metrics.engines.results import TILED_SUMS, long_form
+from otel_ml_metrics.engines.results import long_form
 from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of
 from otel_ml_metrics.labels.files import LabelFile, label_files
 from otel_ml_metrics.ledger.store import InputFile
@@ -94,9 +93,9 @@ class Reading:
         waiting = self._ledger.pending()
         self._engine.put("waiting", waiting)
         moved = self._settle_repeated(old, new)
-        self._attribute(old, new, has_waiting=len(waiting) > 0)
+        self._attribute(old, has_waiting=len(waiting) > 0)
         self._note_pending(waiting)
-        self._add_up(moved)
+        self._add_up(moved=moved)
         return self._intake
 
     def retake(self, *, start_us: int, end_us: int) -> Intake:
@@ -136,13 +135,18 @@ class Reading:
         noted = {name: (file.stat(), file.fingerprint()) for name, file in wanted.items()}
         read_labels(self._engine, _stretches(wanted, known), self._evaluation.labels, kind=self._kind)
         received = f"(received_us IS NULL OR received_us <= {as_of_us})"
-        self._engine.materialise("incoming", f"SELECT {_FACT} FROM raw_labels WHERE problem IS NULL AND is_open AND {received}")
+        self._engine.materialise(
+            "incoming", f"SELECT {_FACT} FROM raw_labels WHERE problem IS NULL AND is_open AND {received}"
+        )
         invalid = self._engine.sql(
-            "SELECT filename, prediction_id, make_timestamp(received_us) AS received_at, CAST(label AS VARCHAR) AS label,"
+            "SELECT filename, prediction_id, make_timestamp(received_us) AS received_at, CAST(label AS VARCHAR)"
+            " AS label,"
             f" problem FROM raw_labels WHERE problem IS NOT NULL AND is_open AND {received} ORDER BY ALL"
         )
         self._intake.invalid = invalid if len(invalid) else None
-        last = self._engine.sql("SELECT filename, max(received_us) AS last_us FROM raw_labels GROUP BY filename").to_pylist()
+        last = self._engine.sql(
+            "SELECT filename, max(received_us) AS last_us FROM raw_labels GROUP BY filename"
+        ).to_pylist()
         by_path = {row["filename"]: row["last_us"] for row in last}
         for name, file in wanted.items():
             stat, fingerprint = noted[name]
@@ -217,7 +221,7 @@ class Reading:
         losing = self._engine.sql(
             "SELECT prediction_id, predicted_us, segment, row, is_new FROM contenders WHERE place > 1 ORDER BY ALL"
         )
-        dates = [date_of(instant) for instant in losing.column("predicted_us").to_pylist()]
+        dates = [date_of(instant) for instant in values(losing, "predicted_us")]
         table = losing.append_column("date", pa.array(dates, pa.string())).select(LOST.names).cast(LOST)
         self._moved = self._engine.materialise(
             "moved_before",
@@ -233,21 +237,25 @@ class Reading:
 
     # Labels meet rows
 
-    def _attribute(self, old: list[InputFile], new: list[Segment], *, has_waiting: bool) -> None:
+    def _attribute(self, old: list[InputFile], *, has_waiting: bool) -> None:
         """Materialise `attributed`, reading only the dates that the labels can be of."""
         likely = self._likely(old)
         self._define("old_rows", likely, without_lost=self._has_lost)
         deltas.attribute(self._engine, self.plan, waiting=has_waiting)
         rest = {each.name for each in old if each.foreign_ids} - likely
-        if rest and self._engine.sql(f"SELECT 1 FROM ({deltas.unmatched(self._engine, 'incoming')}) AS rest LIMIT 1").num_rows:
+        if rest and len(self._engine.sql(f"{deltas.unmatched('incoming')} LIMIT 1")):
             self._define("old_rows", likely | rest, without_lost=self._has_lost)
             deltas.attribute(self._engine, self.plan, waiting=has_waiting)
 
     def _likely(self, old: list[InputFile]) -> set[str]:
-        """Old segments that can hold the predictions of the incoming labels: by the date in the id, or else searched."""
-        prefixes = self._engine.sql(f"SELECT DISTINCT substr(prediction_id, 1, {PREFIX_LENGTH}) AS prefix FROM incoming")
-        dates = dates_of_prefixes(prefixes.column("prefix").to_pylist())
-        span = self._engine.sql("SELECT min(received_us) AS first, max(received_us) AS last FROM incoming").to_pylist()[0]
+        """Old segments that can hold the predictions of the incoming labels: by the id's date, or else searched."""
+        prefixes = self._engine.sql(
+            f"SELECT DISTINCT substr(prediction_id, 1, {PREFIX_LENGTH}) AS prefix FROM incoming"
+        )
+        dates = dates_of_prefixes(values(prefixes, "prefix"))
+        [span] = self._engine.sql(
+            "SELECT min(received_us) AS first, max(received_us) AS last FROM incoming"
+        ).to_pylist()
         if span["first"] is None:
             return set()
         first = date_of(span["first"] - self._evaluation.horizon.us)
@@ -259,16 +267,16 @@ class Reading:
         }
 
     def _note_pending(self, waiting: pa.Table) -> None:
-        parts = [self._engine.sql(deltas.unmatched(self._engine, "incoming"))]
+        parts = [self._engine.sql(deltas.unmatched("incoming"))]
         if len(waiting):
-            parts.append(self._engine.sql(deltas.unmatched(self._engine, "waiting")))
+            parts.append(self._engine.sql(deltas.unmatched("waiting")))
         schema = fact_schema(self._kind)
         left = pa.concat_tables([part.cast(schema) for part in parts])
         self._intake.pending = left if len(left) != len(waiting) or len(parts[0]) else None
 
     # Sums
 
-    def _add_up(self, moved: bool) -> None:
+    def _add_up(self, *, moved: bool) -> None:
         """Turn rows and labels, before and after, into what is added to the sums."""
         self._engine.put("facts_stored", self._stored_facts())
         before = self._engine.materialise(
@@ -282,10 +290,10 @@ class Reading:
             self._intake.label_changes = deltas.single_label_counts(self._engine, self.plan)
         else:
             self._before_and_after()
-        self._keep_facts(moved)
-        parts = [self._long(deltas.prediction_sums(self._engine, self.plan, "new_rows", sign=1), deltas.prediction_names(self.plan))]
+        self._keep_facts(moved=moved)
+        parts = [self._long(deltas.prediction_sums(self.plan, "new_rows", sign=1), deltas.prediction_names(self.plan))]
         if moved:
-            query = deltas.prediction_sums(self._engine, self.plan, "moved_before", sign=-1)
+            query = deltas.prediction_sums(self.plan, "moved_before", sign=-1)
             parts.append(self._long(query, deltas.prediction_names(self.plan)))
         parts.append(self._long(deltas.label_sums(self.plan), deltas.label_names(self.plan)))
         parts += [self._long(deltas.bin_sums(self.plan), deltas.bin_names(binned)) for binned in self.plan.binned]
@@ -299,12 +307,13 @@ class Reading:
             f"SELECT DISTINCT predicted_us // {DAY_US} AS day FROM attributed WHERE NOT is_new"
             f" UNION SELECT DISTINCT predicted_us // {DAY_US} FROM moved_before"
         )
-        return self._ledger.facts(date_of(day * DAY_US) for day in days.column("day").to_pylist())
+        return self._ledger.facts(date_of(day * DAY_US) for day in values(days, "day"))
 
     def _before_and_after(self) -> None:
         names = ", ".join(("prediction_id", "predicted_us", *(f'"{name}"' for name in self._columns.names)))
         one_each = (
-            f"SELECT {names}, is_new FROM (SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY received_us)"
+            f"SELECT {names}, is_new FROM (SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY"
+            " received_us)"
             " AS turn FROM attributed) AS turns WHERE turn = 1"
         )
         self._engine.materialise("attributed_rows", one_each)
@@ -312,10 +321,15 @@ class Reading:
             "rows_before",
             f"SELECT {names} FROM attributed_rows WHERE NOT is_new UNION ALL SELECT {names} FROM moved_before",
         )
-        others = "SELECT prediction_id FROM moved_before" if self.plan.implicit_from is None else "SELECT prediction_id FROM new_rows"
+        others = (
+            "SELECT prediction_id FROM moved_before"
+            if self.plan.implicit_from is None
+            else "SELECT prediction_id FROM new_rows"
+        )
         self._engine.materialise(
             "rows_after",
-            f"SELECT {names} FROM attributed_rows UNION ALL SELECT {names} FROM new_rows WHERE prediction_id IN ({others})"
+            f"SELECT {names} FROM attributed_rows UNION ALL SELECT {names} FROM new_rows WHERE prediction_id IN"
+            f" ({others})"
             " AND prediction_id NOT IN (SELECT prediction_id FROM attributed_rows)",
         )
         self._engine.define("facts_after", f"SELECT {_FACT} FROM facts_before UNION ALL SELECT {_FACT} FROM attributed")
@@ -326,26 +340,27 @@ class Reading:
         ]
         self._intake.label_changes = taken_back + deltas.label_counts(self._engine, self.plan, "after")
 
-    def _keep_facts(self, moved: bool) -> None:
+    def _keep_facts(self, *, moved: bool) -> None:
         """Keep the labels that count, by the date of their prediction; those of a row that moved, move along."""
         kept = f"SELECT predicted_us // {DAY_US} AS day, {_FACT} FROM attributed WHERE bucket IS NOT NULL"
         if moved:
             kept += (
-                f" UNION ALL SELECT rows.predicted_us // {DAY_US}, facts.prediction_id, facts.received_us, facts.revision,"
-                " facts.label FROM facts_before AS facts JOIN rows_after AS rows ON facts.prediction_id = rows.prediction_id"
+                f" UNION ALL SELECT rows.predicted_us // {DAY_US}, facts.prediction_id, facts.received_us,"
+                " facts.revision,"
+                " facts.label FROM facts_before AS facts JOIN rows_after AS rows ON facts.prediction_id ="
+                " rows.prediction_id"
                 " WHERE facts.prediction_id IN (SELECT prediction_id FROM moved_before)"
             )
             days = self._engine.sql(f"SELECT DISTINCT predicted_us // {DAY_US} AS day FROM moved_before")
-            self._intake.replaced_dates = frozenset(date_of(day * DAY_US) for day in days.column("day").to_pylist())
+            self._intake.replaced_dates = frozenset(date_of(day * DAY_US) for day in values(days, "day"))
             listed = ", ".join(f"'{date}'" for date in sorted(self._intake.replaced_dates))
             kept += (
                 f" UNION ALL SELECT epoch_us(CAST(date AS TIMESTAMP)) // {DAY_US}, {_FACT} FROM facts_stored"
                 f" WHERE date IN ({listed}) AND prediction_id NOT IN (SELECT prediction_id FROM moved_before)"
             )
         table = self._engine.sql(kept)
-        days = table.column("day")
-        for day in pc.unique(days).to_pylist():
-            part = table.filter(pc.equal(days, day)).drop_columns(["day"])
+        for day in distinct(table, "day"):
+            part = rows_where(table, "day", day).drop_columns(["day"])
             self._intake.facts[date_of(day * DAY_US)] = part.cast(fact_schema(self._kind))
 
 

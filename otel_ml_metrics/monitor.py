@@ -151,7 +151,7 @@ class ModelMonitor:
         """Where metrics go; None for the global provider."""
         return self._meter_provider
 
-    def record(self, **row: Any) -> str | None:  # whatever is passed, nothing may raise  # noqa: ANN401  # anything may be passed
+    def record(self, /, **row: Any) -> str | None:  # whatever is passed, nothing may raise  # noqa: ANN401  # anything may be passed
         """Record one prediction.
 
         Fields are `score` (a number, or one per class), `prediction`, `duration` (seconds), `weight`, `acted_on`,
@@ -170,7 +170,7 @@ class ModelMonitor:
             self._refuse(_internal(error), 1)
             return None
 
-    def record_batch(self, **columns: Any) -> Sequence[str]:  # whatever is passed, nothing may raise  # noqa: ANN401  # anything may be passed
+    def record_batch(self, /, **columns: Any) -> Sequence[str]:  # whatever is passed, nothing may raise  # noqa: ANN401  # anything may be passed
         """Record many predictions at once, with the fields of `record` as columns.
 
         A column is a list, a numpy array, or a pandas, Polars or PyArrow column; a scalar is repeated. What is kept is
@@ -251,7 +251,7 @@ class ModelMonitor:
             known_at = time.time_ns() // 1000 if at == NO_INSTANT else at
             prediction_id = self._ids.next_id(known_at // 1000)
         if isinstance(row.get("score"), (list, np.ndarray)):
-            row["score"] = tuple(row["score"])  # the caller may reuse theirs
+            row["score"] = row["score"].copy()  # the caller may reuse theirs
         item = Row(at, prediction_id, get_current(), row)
         if self._raising and not self._closed:
             self._pipeline.process_now(self._schema.read_rows([item]))
@@ -272,6 +272,8 @@ class ModelMonitor:
         batch = self._schema.read_batch(columns, now_us=now_us, id_source=self._ids, context=get_current())
         if self._raising:
             self._pipeline.process_now(batch)
+        elif not len(batch):
+            self._faults.report(batch.faults)
         elif filled := self._buffer.append_batch(batch):
             if filled >= self._wake_at:
                 self._wake()

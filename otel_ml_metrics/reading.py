@@ -103,19 +103,21 @@ class RowSchema:
         return reading.batch(predicted_at, ids, [row.context for row in rows])
 
     def read_batch(
-        self, columns: Mapping[str, object], *, now_us: int, id_source: IdSource, context: object
+        self, fields: Mapping[str, object], *, now_us: int, id_source: IdSource, context: object
     ) -> PredictionBatch:
         """Turn columns into a batch, copying what it keeps; a scalar is repeated.
 
         Raises:
             BatchShapeError: Columns differ in length, so nothing says which values belong together.
         """
-        given = {name: value for name, value in columns.items() if value is not None}
-        arrays = {name: as_column(value) for name, value in given.items() if not is_scalar(value)}
-        lengths = {name: len(array) for name, array in arrays.items() if name in self._known}
+        given = {name: value for name, value in fields.items() if value is not None}
+        columns = {name: value for name, value in given.items() if not is_scalar(value)}
+        arrays = {name: as_column(value) for name, value in columns.items() if name in self._known}
+        lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) > 1:
             raise BatchShapeError(lengths)
-        rows = next(iter(lengths.values()), 1)
+        undeclared = [len(as_column(value)) for name, value in columns.items() if not lengths and name not in arrays]
+        rows = next(iter(lengths.values()), max(undeclared, default=1))
         reading = _Reading(self, rows)
         for name in sorted(given):
             if name not in self._known:
@@ -168,8 +170,10 @@ class _Reading:
     def settled(self, rows: Sequence[Row]) -> None:
         """Note the ids and instants that could not be used when their rows were recorded."""
         instants = [row.fields["predicted_at"] for row in rows if row.predicted_at == NO_INSTANT]
-        ids = [row.fields.get("prediction_id") for row in rows]
-        odd = [given for row, given in zip(rows, ids, strict=True) if given is not None and given != row.prediction_id]
+        given_ids = [(row.fields.get("prediction_id"), row.prediction_id) for row in rows]
+        odd = [
+            given for given, kept in given_ids if given is not None and not (isinstance(given, str) and given == kept)
+        ]
         for name, column in (("predicted_at", instants), ("prediction_id", odd)):
             apart = _Reading(self._schema, len(column))
             if column:

@@ -1,7 +1,7 @@
 """Every name, unit and attribute key that the package emits: data, and the only place where they are written.
 
-No `ml.` namespace is registered with the OpenTelemetry semantic conventions yet (semantic-conventions#3420 is open), so the
-prefix stands in one constant. Units are UCUM. `1` marks true fractions only: Prometheus appends `_ratio` to those.
+No `ml.` namespace is registered with the OpenTelemetry semantic conventions yet (semantic-conventions#3420 is open), so
+the prefix stands in one constant. Units are UCUM. `1` marks true fractions only: Prometheus appends `_ratio` to those.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ def send(outbox: Outbox, delivery: Delivery | None, *, progress: Callable[[str, 
     with outbox.sole_sender() as is_sole:
         if not is_sole:
             message = "another process is sending them"
-            return Delivered(kept=outbox.count(), superseded=superseded, endpoint=delivery.endpoint.shown, message=message)
+            return Delivered(
+                kept=outbox.count(), superseded=superseded, endpoint=delivery.endpoint.shown, message=message
+            )
         sent, rejected, message = _send_all(outbox, delivery, progress)
     return Delivered(
         sent=sent,

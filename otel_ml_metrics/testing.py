@@ -36,22 +36,28 @@ class TelemetryCapture:
         self.meter_provider = MeterProvider([self.reader], shutdown_on_exit=False)
 
     def metrics(self, *, flush: bool = True) -> dict[str, Metric]:
-        """Every metric that has data, by name."""
+        """Every metric that has data, by name; of those that differ only in their unit, the last.
+
+        Args:
+            flush: Let the monitors drain what they recorded first.
+        """
+        return {metric.name: metric for metric in self._collected(flush=flush)}
+
+    def points(self, metric: str) -> list[Point]:
+        """The points of one metric, as the OpenTelemetry SDK's data classes; none where it has no data."""
+        found = [each.data.data_points for each in self._collected(flush=True) if each.name == metric]
+        return [
+            point for points in found for point in points if isinstance(point, (NumberDataPoint, HistogramDataPoint))
+        ]
+
+    def _collected(self, *, flush: bool) -> list[Metric]:
         if flush:
             for recorder in recorders.living():
                 if recorder.meter_provider is self.meter_provider:
                     recorder.force_flush()
         data = self.reader.get_metrics_data()
-        if data is None:
-            return {}
-        scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
-        return {metric.name: metric for scope in scopes for metric in scope.metrics}
-
-    def points(self, metric: str) -> list[Point]:
-        """The points of one metric, as the OpenTelemetry SDK's data classes; none where it has no data."""
-        found = self.metrics().get(metric)
-        points = [] if found is None else found.data.data_points
-        return [point for point in points if isinstance(point, (NumberDataPoint, HistogramDataPoint))]
+        resources = [] if data is None else data.resource_metrics
+        return [metric for resource in resources for scope in resource.scope_metrics for metric in scope.metrics]
 
     def values(self, metric: str, *, by: str) -> dict[str, float]:
         """The values of one metric by an attribute, added up over the others; of a histogram, how many values it holds.

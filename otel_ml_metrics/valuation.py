@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
+from otel_ml_metrics.attribution.tables import distinct
 from otel_ml_metrics.engines.delta_statements import EXPLICIT, LABELLED, PREDICTIONS
 from otel_ml_metrics.evaluation_report import Value
 from otel_ml_metrics.instants import from_us
@@ -100,10 +101,13 @@ class Valuation:
         return groups
 
     def _added_up(self, states: pa.Table, judgements: Sequence[Judgement]) -> list[tuple[Any, ...]]:
-        windows = {tile: self._calendar.window_of(tile) for tile in states.column("tile_us").unique().to_pylist()}
+        windows = {tile: self._calendar.window_of(tile) for tile in distinct(states, "tile_us")}
         self._engine.put("states", states)
         self._engine.put(
-            "windows", pa.table({"tile_us": pa.array(windows.keys(), pa.int64()), "window_us": pa.array(windows.values(), pa.int64())})
+            "windows",
+            pa.table(
+                {"tile_us": pa.array(windows.keys(), pa.int64()), "window_us": pa.array(windows.values(), pa.int64())}
+            ),
         )
         self._engine.put(
             "wanted",
@@ -127,7 +131,12 @@ class Valuation:
     def _group(self, key: GroupKey, judgement: Judgement, sums: Sequence[tuple[str, int, str]]) -> Group:
         counts: dict[str, int] = {}
         bins: dict[str, np.ndarray[Any, np.dtype[np.int64]]] = {}
-        sizes = {f"{state.key}{sign}": state.bins for state in self._evaluation.states if isinstance(state, Binned) for sign in "+-"}
+        sizes = {
+            f"{state.key}{sign}": state.bins
+            for state in self._evaluation.states
+            if isinstance(state, Binned)
+            for sign in "+-"
+        }
         for name, at, value in sums:
             if name in sizes:
                 bins.setdefault(name, np.zeros(sizes[name], dtype=np.int64))[at] = int(value)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from otel_ml_metrics.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 30
@@ -50,14 +52,8 @@ def read_yaml(path: Path) -> YamlSource:
     if len(text) > MAX_BYTES:
         message = f"the file has {len(text)} bytes; a monitoring.yaml has at most {MAX_BYTES}."
         raise ConfigurationError(message, source=source)
-    lines: dict[str, int] = {}
     try:
-        loader = yaml.SafeLoader(text)
-        try:
-            node = loader.get_single_node()
-            content = None if node is None else _value(loader, node, "", lines, source, 0)
-        finally:
-            loader.dispose()
+        return _parsed(path, text)
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark
         message = f"this is no YAML: {problem.problem or problem}"
@@ -65,26 +61,47 @@ def read_yaml(path: Path) -> YamlSource:
     except (yaml.YAMLError, UnicodeError) as problem:
         message = f"this is no YAML: {problem}"
         raise ConfigurationError(message, source=source) from problem
-    return YamlSource(path, content, lines)
 
 
-def _value(loader: yaml.SafeLoader, node: yaml.Node, where: str, lines: dict[str, int], source: str, depth: int) -> Any:  # noqa: PLR0913 - one recursive walk
-    line = node.start_mark.line + 1
-    lines.setdefault(where, line)
-    if depth > MAX_DEPTH:
-        message = "the file is nested too deeply."
-        raise ConfigurationError(message, where, source, line)
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(loader, item, f"{where}[{i}]", lines, source, depth + 1) for i, item in enumerate(node.value)]
-    if not isinstance(node, yaml.MappingNode):
-        return loader.construct_object(node)  # type: ignore[no-untyped-call]  # types-PyYAML leaves it untyped
-    content: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        key = str(loader.construct_object(key_node))  # type: ignore[no-untyped-call]  # as above
-        place = f"{where}.{key}" if where else key
-        if key in content:
-            message = f"{key!r} is said twice; say it once."
-            raise ConfigurationError(message, place, source, key_node.start_mark.line + 1)
-        lines[place] = key_node.start_mark.line + 1
-        content[key] = _value(loader, value_node, place, lines, source, depth + 1)
-    return content
+def _parsed(path: Path, text: bytes) -> YamlSource:
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        walk = _Walk(loader, str(path))
+        return YamlSource(path, None if node is None else walk.value(node, "", 0), walk.lines)
+    finally:
+        loader.dispose()
+
+
+class _Walk:
+    """Turns nodes into plain values and notes the line of each."""
+
+    def __init__(self, loader: yaml.SafeLoader, source: str) -> None:
+        self._loader = loader
+        self._source = source
+        self.lines: dict[str, int] = {}
+
+    def value(self, node: yaml.Node, where: str, depth: int) -> object:
+        """The value of a node that stands at `where`."""
+        line = node.start_mark.line + 1
+        self.lines.setdefault(where, line)
+        if depth > MAX_DEPTH:
+            message = "the file is nested too deeply."
+            raise ConfigurationError(message, where, self._source, line)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, f"{where}[{at}]", depth + 1) for at, item in enumerate(node.value)]
+        if not isinstance(node, yaml.MappingNode):
+            return self._scalar(node)
+        content: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            key = str(self._scalar(key_node))
+            place = f"{where}.{key}" if where else key
+            self.lines[place] = key_node.start_mark.line + 1
+            if key in content:
+                message = f"{key!r} is said twice; say it once."
+                raise ConfigurationError(message, place, self._source, self.lines[place])
+            content[key] = self.value(value_node, place, depth + 1)
+        return content
+
+    def _scalar(self, node: yaml.Node) -> object:
+        return self._loader.construct_object(node)

@@ -22,6 +22,7 @@ os.environ.update(
     DO_NOT_TRACK="1",
     PREFECT_HOME=PREFECT_HOME,
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="180",  # 20 s by default, which two busy cores do not always keep
     PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS="false",
 )
 for name in [name for name in os.environ if name.startswith("OTEL_")]:

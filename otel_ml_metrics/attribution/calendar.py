@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from otel_ml_metrics.instants import floor_us, to_us, EPOCH
+from otel_ml_metrics.instants import EPOCH, floor_us, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-LABEL_TYPES: Final = {"boolean": pa.bool_(), "number": pa.float64(), "string": pa.string()}
+LABEL_TYPES: Final[dict[str, pa.DataType]] = {"boolean": pa.bool_(), "number": pa.float64(), "string": pa.string()}
+
+
+def _schema(**types: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in types.items()])
 
 
 def fact_schema(label_kind: str) -> pa.Schema:
     """One row per label as it was received."""
-    return pa.schema(
-        [
-            ("prediction_id", pa.string()),
-            ("received_us", pa.int64()),
-            ("revision", pa.int64()),
-            ("label", LABEL_TYPES[label_kind]),
-        ]
+    return _schema(
+        prediction_id=pa.string(), received_us=pa.int64(), revision=pa.int64(), label=LABEL_TYPES[label_kind]
     )
 
 
-SUMS: Final = pa.schema(
-    [
-        ("output", pa.string()),
-        ("version", pa.string()),
-        ("variant", pa.string()),
-        ("slice", pa.string()),  # JSON object, "{}" for all rows
-        ("bucket", pa.int64()),  # maturity in seconds from which on it counts; 0 for sums over predictions
-        ("sum", pa.string()),
-        ("bin", pa.int16()),  # -1 for sums without bins
-        ("value", pa.decimal128(38, 0)),
-    ]
+SUMS: Final = _schema(
+    output=pa.string(),
+    version=pa.string(),
+    variant=pa.string(),
+    slice=pa.string(),  # JSON object, "{}" for all rows
+    bucket=pa.int64(),  # maturity in seconds from which on it counts; 0 for sums over predictions
+    sum=pa.string(),
+    bin=pa.int16(),  # -1 for sums without bins
+    value=pa.decimal128(38, 0),
 )
 
-LOST: Final = pa.schema(
-    [
-        ("prediction_id", pa.string()),
-        ("date", pa.string()),
-        ("segment", pa.string()),
-        ("row", pa.int64()),
-    ]
-)
+TILED_SUMS: Final = SUMS.append(pa.field("tile_us", pa.int64()))
+"""Sums of several tiles."""
+
+LOST: Final = _schema(prediction_id=pa.string(), date=pa.string(), segment=pa.string(), row=pa.int64())
 """Rows of the prediction log whose id an earlier row has: they count for nothing."""
+
+
+def values(table: pa.Table, column: str) -> list[Any]:
+    """The values of a column."""
+    return table.column(column).to_pylist()
+
+
+def distinct(table: pa.Table, column: str) -> list[Any]:
+    """The different values of a column."""
+    return table.column(column).unique().to_pylist()
+
+
+def rows_where(table: pa.Table, column: str, value: object) -> pa.Table:
+    """The rows whose column has this value."""
+    return table.filter(pc.equal(table.column(column), pa.scalar(value, table.schema.field(column).type)))

@@ -85,7 +85,7 @@ def attribute(engine: Engine, plan: DeltaPlan, *, waiting: bool) -> int:
     )
 
 
-def unmatched(engine: Engine, facts: str) -> str:
+def unmatched(facts: str) -> str:
     """SQL of the labels in a relation that found no prediction."""
     return (
         f"SELECT prediction_id, received_us, revision, label FROM {facts} AS facts WHERE NOT EXISTS"
@@ -103,12 +103,13 @@ def are_single(engine: Engine) -> bool:
 def define_single_effects(engine: Engine, plan: DeltaPlan) -> None:
     """Define `effects` where each prediction has its first and only label in `attributed`: each label adds itself."""
     engine.define(
-        "effects", f"SELECT *, {_tile_sql(plan)} AS tile_us, TRUE AS explicit, 1 AS sign FROM attributed WHERE bucket IS NOT NULL"
+        "effects",
+        f"SELECT *, {_tile_sql(plan)} AS tile_us, TRUE AS explicit, 1 AS sign FROM attributed WHERE bucket IS NOT NULL",
     )
 
 
 def materialise_effects(engine: Engine, plan: DeltaPlan) -> None:
-    """Materialise `effects` from rows and labels before and after: what was known is taken back, what is known is added.
+    """Materialise `effects` from before and after: what was known is taken back, what is known is added.
 
     Reads `rows_before`, `facts_before`, `rows_after` and `facts_after`.
     """
@@ -140,7 +141,8 @@ def _known_sql(plan: DeltaPlan, moment: str) -> str:
     )
     if plan.implicit_from is not None:
         newest += (
-            f" UNION ALL SELECT prediction_id, {plan.implicit_from}, FALSE, FALSE FROM rows_{moment} WHERE prediction_id"
+            f" UNION ALL SELECT prediction_id, {plan.implicit_from}, FALSE, FALSE FROM rows_{moment} WHERE"
+            " prediction_id"
             f" NOT IN (SELECT prediction_id FROM placed_{moment} WHERE bucket <= {plan.implicit_from})"
         )
     steps = (
@@ -165,7 +167,8 @@ def label_counts(engine: Engine, plan: DeltaPlan, moment: str) -> list[dict[str,
     )
     ordered = (
         "SELECT *, row_number() OVER one AS place, lag(label) OVER one AS label_before"
-        f" FROM placed_{moment} WINDOW one AS (PARTITION BY prediction_id, bucket IS NULL ORDER BY received_us, revision, label)"
+        f" FROM placed_{moment} WINDOW one AS (PARTITION BY prediction_id, bucket IS NULL ORDER BY"
+        " received_us, revision, label)"
     )
     return _counted(engine, plan, f"SELECT *, {status} AS status FROM ({ordered}) AS ordered")
 
@@ -181,7 +184,9 @@ def single_label_counts(engine: Engine, plan: DeltaPlan) -> list[dict[str, objec
 
 
 def _counted(engine: Engine, plan: DeltaPlan, labels: str) -> list[dict[str, object]]:
-    cases = " ".join(f"WHEN delay_us <= {round(bound * SECOND_US)} THEN {at}" for at, bound in enumerate(plan.delay_bounds))
+    cases = " ".join(
+        f"WHEN delay_us <= {round(bound * SECOND_US)} THEN {at}" for at, bound in enumerate(plan.delay_bounds)
+    )
     query = (
         f"SELECT version, variant, status, CASE {cases} ELSE {len(plan.delay_bounds)} END AS delay_bin,"
         f" count(*) AS labels, CAST(sum(delay_us) AS BIGINT) AS delay_us FROM ({labels}) AS labels"
@@ -204,7 +209,7 @@ def _tile_sql(plan: DeltaPlan) -> str:
     return f"predicted_us - {past}"
 
 
-def prediction_sums(engine: Engine, plan: DeltaPlan, rows: str, *, sign: int) -> str:
+def prediction_sums(plan: DeltaPlan, rows: str, *, sign: int) -> str:
     """SQL of the sums over predictions in a relation of rows, as (key, slices, bucket, columns s0, s1, …)."""
     listed = [f"CAST({sign} * count(*) AS HUGEINT) AS s0"]
     for at, state in enumerate(plan.sums("predictions"), start=1):
@@ -219,7 +224,10 @@ def prediction_names(plan: DeltaPlan) -> list[str]:
 
 def label_sums(plan: DeltaPlan) -> str:
     """SQL of the sums over `effects`, as (key, slices, bucket, columns s0, s1, …)."""
-    listed = ["CAST(sum(sign) AS HUGEINT) AS s0", "CAST(coalesce(sum(CASE WHEN explicit THEN sign END), 0) AS HUGEINT) AS s1"]
+    listed = [
+        "CAST(sum(sign) AS HUGEINT) AS s0",
+        "CAST(coalesce(sum(CASE WHEN explicit THEN sign END), 0) AS HUGEINT) AS s1",
+    ]
     for at, state in enumerate(plan.sums("labelled"), start=2):
         listed.append(f"CAST(sum(sign * ({state.to_sql(plan.kinds)})) AS HUGEINT) AS s{at}")
     return _grouped(plan, "SELECT * FROM effects", ", ".join(listed))
@@ -236,7 +244,9 @@ def bin_sums(plan: DeltaPlan) -> str:
         "CAST(sum(CASE WHEN label THEN sign ELSE 0 END) AS HUGEINT) AS s0,"
         " CAST(sum(CASE WHEN label THEN 0 ELSE sign END) AS HUGEINT) AS s1"
     )
-    return _grouped(plan, "SELECT * FROM effects WHERE score_bin >= 0 AND label IS NOT NULL", counts, also=("score_bin",))
+    return _grouped(
+        plan, "SELECT * FROM effects WHERE score_bin >= 0 AND label IS NOT NULL", counts, also=("score_bin",)
+    )
 
 
 def bin_names(binned: Binned) -> list[str]:
@@ -252,5 +262,3 @@ def _grouped(plan: DeltaPlan, rows: str, sums: str, also: Sequence[str] = ()) ->
     keys = ", ".join(map(name_sql, (*fixed, *plan.slice_fields)))
     grouping = ", ".join(f"({each})" for each in sets)
     return f"SELECT {keys}{flags}, {sums} FROM ({rows}) AS summed GROUP BY GROUPING SETS ({grouping})"
-
-

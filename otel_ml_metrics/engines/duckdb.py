@@ -37,7 +37,8 @@ class DuckDBEngine:
     def sql(self, query: str) -> pa.Table:
         """Run a query and give its rows."""
         with _told():
-            return self._connection.sql(query).to_arrow_table()
+            table: pa.Table = self._connection.sql(query).to_arrow_table()
+        return table
 
     def define(self, name: str, query: str) -> None:
         """Name a query, to be run wherever the name is used."""

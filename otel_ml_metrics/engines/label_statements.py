@@ -11,7 +11,7 @@ from otel_ml_metrics.errors import EngineError, LabelSourceError, suggest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from otel_ml_metrics.configuration import LabelFiles
+    from otel_ml_metrics.declared import LabelFiles
     from otel_ml_metrics.engines.port import Engine
 
 _ZONED: Final = r"'[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)? *(Z|z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)$'"
@@ -58,12 +58,16 @@ def _select(engine: Engine, stretch: Stretch, source: LabelFiles, kind: str) -> 
     wanted = [source.id, source.label, source.received_at, *([source.revision] if source.revision else [])]
     for column in wanted:
         if column not in types:
-            message = f"The label files have no column {column!r}, looked for in {stretch.paths[0]}. {suggest(column, types)}"
+            message = (
+                f"The label files have no column {column!r}, looked for in {stretch.paths[0]}. {suggest(column, types)}"
+            )
             raise LabelSourceError(message)
     identity = f"nullif(trim(CAST({name_sql(source.id)} AS VARCHAR)), '')"
     received = _received_sql(stretch, source, types[source.received_at])
     label = _label_sql(name_sql(source.label), types[source.label], kind)
-    revision = f"coalesce(TRY_CAST({name_sql(source.revision)} AS BIGINT), 0)" if source.revision else "CAST(0 AS BIGINT)"
+    revision = (
+        f"coalesce(TRY_CAST({name_sql(source.revision)} AS BIGINT), 0)" if source.revision else "CAST(0 AS BIGINT)"
+    )
     naive = _is_naive_sql(source, types[source.received_at])
     is_open = "TRUE" if stretch.after_us is None else f"coalesce(received_us > {stretch.after_us}, FALSE)"
     return (
@@ -109,7 +113,8 @@ def _received_sql(stretch: Stretch, source: LabelFiles, found: str) -> str:
         naive = "NULL" if source.zone is None else _in_zone(f"TRY_CAST({column} AS TIMESTAMP)", source.zone)
         return f"CASE WHEN regexp_matches(trim({column}), {_ZONED}) THEN {zoned} ELSE {naive} END"
     message = (
-        f"The column {source.received_at!r} of {stretch.paths[0]} has the type {found}; expected an instant: a timestamp"
+        f"The column {source.received_at!r} of {stretch.paths[0]} has the type {found}; expected an instant:"
+        " a timestamp"
         " with its zone, or ISO 8601 text."
     )
     raise LabelSourceError(message)
@@ -128,7 +133,8 @@ def _is_naive_sql(source: LabelFiles, found: str) -> str:
 
 def _no_zone(path: str, column: str) -> LabelSourceError:
     message = (
-        f"The instants in column {column!r} of {path} have no time zone. Say which it is under labels:, such as zone: UTC,"
+        f"The instants in column {column!r} of {path} have no time zone. Say which it is under labels:, such"
+        " as zone: UTC,"
         " or write them with their zone."
     )
     return LabelSourceError(message)
@@ -142,5 +148,9 @@ def _label_sql(column: str, found: str, kind: str) -> str:
         return column
     number = f"TRY_CAST({column} AS DOUBLE)"
     text = f"lower(trim(CAST({column} AS VARCHAR)))"
-    words = "" if found != "VARCHAR" else f" WHEN {text} IN ('true', 't', 'yes') THEN TRUE WHEN {text} IN ('false', 'f', 'no') THEN FALSE"
+    words = (
+        ""
+        if found != "VARCHAR"
+        else f" WHEN {text} IN ('true', 't', 'yes') THEN TRUE WHEN {text} IN ('false', 'f', 'no') THEN FALSE"
+    )
     return f"CASE{words} WHEN {number} = 1 THEN TRUE WHEN {number} = 0 THEN FALSE END"

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from otel_ml_metrics.attribution.tables import SUMS
+from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, rows_where, values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from otel_ml_metrics.engines.port import Engine
 
-TILED_SUMS: Final = SUMS.append(pa.field("tile_us", pa.int64()))
 _KEYS: Final = ("output", "version", "variant", "slice", "bucket", "sum", "bin", "tile_us")
 
 
@@ -32,7 +31,7 @@ def long_form(wide: pa.Table, names: Sequence[str], slice_fields: Sequence[str])
     parts = []
     for at, name in enumerate(names):
         value = wide.column(f"s{at}").cast(pa.decimal128(38, 0))
-        columns = {
+        columns: dict[str, pa.ChunkedArray[Any] | pa.Array[Any]] = {
             "output": wide.column("output"),
             "version": wide.column("version"),
             "variant": wide.column("variant"),
@@ -43,18 +42,18 @@ def long_form(wide: pa.Table, names: Sequence[str], slice_fields: Sequence[str])
             "value": value,
             "tile_us": wide.column("tile_us").cast(pa.int64()),
         }
-        table = pa.table(columns, schema=TILED_SUMS)
+        table = pa.table([columns[each] for each in TILED_SUMS.names], schema=TILED_SUMS)
         parts.append(table.filter(pc.not_equal(value, pa.scalar(0, pa.decimal128(38, 0)))))
     return pa.concat_tables(parts)
 
 
-def _slices(wide: pa.Table, fields: Sequence[str]) -> pa.Array:
-    values = [wide.column(field).to_pylist() for field in fields]
-    flags = [wide.column(f"g_{field}").to_pylist() for field in fields]
+def _slices(wide: pa.Table, fields: Sequence[str]) -> pa.StringArray:
+    found_values = [values(wide, field) for field in fields]
+    flags = [values(wide, f"g_{field}") for field in fields]
     texts: dict[tuple[str | None, ...], str] = {}
     found = []
     for at in range(len(wide)):
-        key = tuple(value[at] if flag[at] == 0 else None for value, flag in zip(values, flags, strict=True))
+        key = tuple(value[at] if flag[at] == 0 else None for value, flag in zip(found_values, flags, strict=True))
         if key not in texts:
             named = {field: value for field, value in zip(fields, key, strict=True) if value is not None}
             texts[key] = json.dumps(named, ensure_ascii=False, sort_keys=True)
@@ -66,9 +65,14 @@ def add_up(engine: Engine, parts: Sequence[pa.Table]) -> dict[int, pa.Table]:
     """The sums of each tile; a tile whose sums all came to 0 has an empty table."""
     engine.put("parts", pa.concat_tables(parts))
     keys = ", ".join(_KEYS)
-    total = engine.sql(
-        f"SELECT {keys}, CAST(sum(CAST(value AS HUGEINT)) AS DECIMAL(38, 0)) AS value FROM parts GROUP BY {keys} ORDER BY {keys}"
-    ).select(TILED_SUMS.names).cast(TILED_SUMS)
-    tiles = pc.unique(total.column("tile_us")).to_pylist()
+    total = (
+        engine.sql(
+            f"SELECT {keys}, CAST(sum(CAST(value AS HUGEINT)) AS DECIMAL(38, 0)) AS value FROM parts"
+            f" GROUP BY {keys} ORDER BY {keys}"
+        )
+        .select(TILED_SUMS.names)
+        .cast(TILED_SUMS)
+    )
+    tiles = distinct(total, "tile_us")
     kept = total.filter(pc.not_equal(total.column("value"), pa.scalar(0, pa.decimal128(38, 0))))
-    return {tile: kept.filter(pc.equal(kept.column("tile_us"), tile)).drop_columns(["tile_us"]) for tile in tiles}
+    return {tile: rows_where(kept, "tile_us", tile).drop_columns(["tile_us"]) for tile in tiles}

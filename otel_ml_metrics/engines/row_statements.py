@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from otel_ml_metrics.attribution.tables import values
 from otel_ml_metrics.engines.text import name_sql
 from otel_ml_metrics.errors import ConfigurationError, EngineError, LogError, suggest
 
@@ -154,4 +155,4 @@ def foreign_segments(engine: Engine) -> set[str]:
         "SELECT DISTINCT segment FROM new_rows JOIN segment_bounds USING (segment)"
         " WHERE prediction_id < first_id OR prediction_id >= last_id"
     )
-    return set(engine.sql(query).column("segment").to_pylist())
+    return set(values(engine.sql(query), "segment"))

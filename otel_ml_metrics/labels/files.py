@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from otel_ml_metrics.errors import LabelSourceError
 
 if TYPE_CHECKING:
-    from otel_ml_metrics.configuration import LabelFiles
+    from otel_ml_metrics.declared import LabelFiles
 
 _CHUNK: Final = 1 << 20
 _ENDINGS: Final = (".parquet", ".csv", ".csv.gz")
@@ -62,7 +62,11 @@ def label_files(source: LabelFiles) -> dict[str, LabelFile]:
     found = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
     files = {}
     for each in map(Path, found):
-        if each.is_file() and not each.name.startswith((".", "_")) and (not path.is_dir() or each.name.endswith(_ENDINGS)):
+        if (
+            each.is_file()
+            and not each.name.startswith((".", "_"))
+            and (not path.is_dir() or each.name.endswith(_ENDINGS))
+        ):
             form = "csv" if each.name.lower().endswith((".csv", ".csv.gz")) else "parquet"
             name = each.relative_to(root).as_posix()
             files[name] = LabelFile(name, str(each), form)

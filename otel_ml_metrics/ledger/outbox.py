@@ -1,4 +1,4 @@
-"""The outbox: points that were committed and wait for the receiver, sent by one sender at a time, oldest version first."""
+"""The outbox: committed points that wait for the receiver, sent by one sender at a time, oldest version first."""
 
 from __future__ import annotations
 

@@ -89,6 +89,7 @@ run: Final = sa.Table(
     sa.Column("summary", sa.Text, nullable=False, comment="JSON"),
 )
 
+
 def encode(table: pa.Table) -> bytes:
     """A table as compressed Arrow bytes."""
     sink = pa.BufferOutputStream()

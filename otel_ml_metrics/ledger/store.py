@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-from otel_ml_metrics.attribution.tables import LOST, SUMS, fact_schema
+from otel_ml_metrics.attribution.tables import LOST, TILED_SUMS, fact_schema
 from otel_ml_metrics.errors import LedgerBusyError, LedgerMismatchError, LedgerMovedError
 from otel_ml_metrics.ledger import schema
 from otel_ml_metrics.ledger.schema import decode, encode
@@ -176,7 +176,9 @@ class Ledger:
     def tiles(self) -> list[int]:
         """Start of every tile that has sums, ascending."""
         with self.transaction() as connection:
-            return list(connection.scalars(sa.select(schema.state_block.c.tile_us).order_by(schema.state_block.c.tile_us)))
+            return list(
+                connection.scalars(sa.select(schema.state_block.c.tile_us).order_by(schema.state_block.c.tile_us))
+            )
 
     def states(self, tiles: Iterable[int]) -> pa.Table:
         """All sums of these tiles, with the tile."""
@@ -187,7 +189,7 @@ class Ledger:
                 for (block,) in connection.execute(sa.select(table.c.sums).where(table.c.tile_us == tile)):
                     sums = decode(block)
                     blocks.append(sums.append_column("tile_us", pa.array([tile] * len(sums), pa.int64())))
-        return pa.concat_tables(blocks) if blocks else SUMS.append(pa.field("tile_us", pa.int64())).empty_table()
+        return pa.concat_tables(blocks) if blocks else TILED_SUMS.empty_table()
 
     def pending(self) -> pa.Table:
         """Labels that wait for their prediction."""
@@ -309,7 +311,7 @@ def _engine(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, poolclass=sa.pool.NullPool)
 
     @sa.event.listens_for(engine, "connect")
-    def _durable(connection: Any, _record: object) -> None:
+    def _durable(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
 
@@ -322,7 +324,9 @@ def _replace(connection: sa.Connection, table: sa.Table, key: Mapping[str, Any],
     connection.execute(sa.insert(table), [{**key, **values}])
 
 
-def _insert(connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+def _insert(
+    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
     """Insert many rows at the driver's level, which is several times quicker than by mappings."""
     if not rows:
         return

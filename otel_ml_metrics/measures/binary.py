@@ -113,7 +113,7 @@ def _balanced_accuracy_interval(table: Confusion) -> Interval | None:
     positives, negatives = table.tp + table.fn, table.tn + table.fp
     value = (table.tp / positives + table.tn / negatives) / 2
     variance = (table.tp * table.fn / positives**3 + table.tn * table.fp / negatives**3) / 4
-    return intervals.within(intervals.around(value, variance), 0.0, 1.0)
+    return intervals.around(value, variance)
 
 
 def _area(totals: Totals) -> float | Undefined:

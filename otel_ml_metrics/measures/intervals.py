@@ -34,11 +34,6 @@ def around(value: float, variance: float) -> tuple[float, float] | None:
     return (value - half, value + half) if half > 0 else None
 
 
-def within(interval: tuple[float, float] | None, lowest: float, highest: float) -> tuple[float, float] | None:
-    """An interval cut to the range of the measure."""
-    return interval and (max(lowest, interval[0]), min(highest, interval[1]))
-
-
 def mean(total: float, squares: float, rows: float) -> tuple[float, float] | None:
     """Interval of a mean, from the sum of the values, the sum of their squares and the number of rows."""
     if rows < 2:  # noqa: PLR2004  one row shows no spread
@@ -70,7 +65,7 @@ def delong(positives: NDArray[Any], negatives: NDArray[Any]) -> tuple[float, flo
         if rows < 2:  # noqa: PLR2004  one row shows no spread
             return None
         variance += float((counts * (placement - area) ** 2).sum() / (rows - 1) / rows)
-    return within(around(area, variance), 0.0, 1.0)
+    return around(area, variance)
 
 
 def binning_error(positives: NDArray[Any], negatives: NDArray[Any]) -> float:

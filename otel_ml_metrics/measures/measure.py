@@ -47,7 +47,7 @@ class Measure:
         sums: What it is computed from.
         support: Counts the rows behind it.
         value_from: The value from totals with support; the other functions are only asked where there is one.
-        interval_from: The 95 % interval; None where there is no theory for it.
+        interval_from: The 95 % interval; None where there is no theory for it. It may leave the range.
         error_from: Bound of the error that binning makes; None for measures that are exact.
     """
 
@@ -81,10 +81,11 @@ class Measure:
         return self.value_from(totals) if totals[self.support] else Undefined("no_rows")
 
     def interval(self, totals: Totals) -> Interval | None:
-        """The 95 % interval; None where theory gives none or the measure is undefined."""
+        """The 95 % interval, cut to the measure's range; None where theory gives none or the measure is undefined."""
         if self.interval_from is None or isinstance(self.value(totals), Undefined):
             return None
-        return self.interval_from(totals)
+        found = self.interval_from(totals)
+        return found and (max(self.lowest, found[0]), min(self.highest, found[1]))
 
     def certificate(self, totals: Totals) -> float | None:
         """Bound of |value - exact value|; None for measures that are exact, and where the measure is undefined."""

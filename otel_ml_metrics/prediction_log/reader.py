@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from otel_ml_metrics.errors import LogError, suggest
 from otel_ml_metrics.prediction_log.layout import DATE_KEY, MODEL_KEY, SEGMENT_PATTERN, model_folder, model_of
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
 
@@ -43,9 +43,7 @@ def segments(log: str | os.PathLike[str], model: str) -> dict[str, Segment]:
         raise LogError(message) from problem
     if not dates:
         _check_other_models(folder)
-    return {
-        path.name: Segment(path.name, str(path), each.name.removeprefix(f"{DATE_KEY}=")) for each, path in found
-    }
+    return {path.name: Segment(path.name, str(path), each.name.removeprefix(f"{DATE_KEY}=")) for each, path in found}
 
 
 def _check_other_models(folder: Path) -> None:

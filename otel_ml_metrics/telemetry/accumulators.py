@@ -107,6 +107,10 @@ class Sums:
         self._sums[: len(added)] += added.astype(self._sums.dtype)
         self._seen[: len(added)] |= counts > 0
 
+    def widen(self) -> None:
+        """Take fractions from now on: another monitor counts them under the same name."""
+        self._sums = self._sums.astype(np.float64)
+
     def observed(self, sets: AttributeSets) -> Iterator[Observed]:
         """Every sum that rows went into, with its attributes."""
         for cell in np.flatnonzero(self._seen).tolist():

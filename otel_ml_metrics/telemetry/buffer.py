@@ -54,7 +54,7 @@ class RecordBuffer:
         return filled + 1
 
     def append_batch(self, batch: PredictionBatch) -> int:
-        """Take a batch, if there is room for all of it; the result is as that of `append`."""
+        """Take a batch of at least one row, if there is room for all of it; the result is as that of `append`."""
         with self._lock:
             filled = len(self)
             if filled + len(batch) > self.capacity:

@@ -132,6 +132,8 @@ class Aggregation:
         taken = present & ~negative
         with self._accumulators.lock:
             series = self._accumulators.sums.setdefault(key_of(metric.definition), Sums(whole=metric.whole))
+            if not metric.whole:
+                series.widen()
             series.add(slots[taken], values[taken])
 
     def _add_histogram(

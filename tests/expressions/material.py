@@ -14,7 +14,7 @@ from otel_ml_metrics import expressions
 from otel_ml_metrics.expressions import Column, Expression, Kind, Literal, Operation, col, lit, where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -26,7 +26,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "carrier": "string",
 }
 SPECIAL: Final = (0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 1e-15, 5e-324, 1e15, -1e15, 1e28, 1e154, 1e308, -1e308)
-NUMBERS: Final = st.one_of(st.sampled_from(SPECIAL), st.floats(-100, 100), st.floats(allow_nan=False, allow_infinity=False))
+NUMBERS: Final = st.one_of(
+    st.sampled_from(SPECIAL), st.floats(-100, 100), st.floats(allow_nan=False, allow_infinity=False)
+)
 
 _number_leaves = st.one_of(
     st.sampled_from([col("amount"), col("score")]), NUMBERS.map(lit), st.sampled_from([col("label"), lit(True)])
@@ -36,8 +38,14 @@ _boolean_leaves = st.sampled_from([col("label"), col("prediction"), lit(True), l
 
 def _grown(*, exact_only: bool) -> st.SearchStrategy[tuple[Expression, Expression]]:
     """Pairs of a tree of numbers and a tree of booleans, each grown from the pairs below it."""
-    prefix = [abs, expressions.floor, expressions.sqrt, lambda x: -x, lambda x: x**2]
-    infix = [
+    prefix: list[Callable[[Expression], Expression]] = [
+        abs,
+        expressions.floor,
+        expressions.sqrt,
+        lambda x: -x,
+        lambda x: x**2,
+    ]
+    infix: list[Callable[[Expression, Expression], Expression]] = [
         lambda x, y: x + y,
         lambda x, y: x - y,
         lambda x, y: x * y,
@@ -45,7 +53,7 @@ def _grown(*, exact_only: bool) -> st.SearchStrategy[tuple[Expression, Expressio
         expressions.minimum,
         expressions.maximum,
     ]
-    compared = [
+    compared: list[Callable[[Expression, Expression], Expression]] = [
         lambda x, y: x < y,
         lambda x, y: x <= y,
         lambda x, y: x > y,
@@ -55,9 +63,16 @@ def _grown(*, exact_only: bool) -> st.SearchStrategy[tuple[Expression, Expressio
     ]
     if not exact_only:
         prefix += [expressions.exp, expressions.ln, lambda x: x**0.5, lambda x: x**-1, lambda x: 2**x]
-    joined = [lambda p, q: p & q, lambda p, q: p | q, lambda p, q: p == q, lambda p, q: p != q]
+    joined: list[Callable[[Expression, Expression], Expression]] = [
+        lambda p, q: p & q,
+        lambda p, q: p | q,
+        lambda p, q: p == q,
+        lambda p, q: p != q,
+    ]
 
-    def extend(below: st.SearchStrategy[tuple[Expression, Expression]]) -> st.SearchStrategy[tuple[Expression, Expression]]:
+    def extend(
+        below: st.SearchStrategy[tuple[Expression, Expression]],
+    ) -> st.SearchStrategy[tuple[Expression, Expression]]:
         numbers, booleans = below.map(lambda pair: pair[0]), below.map(lambda pair: pair[1])
         return st.tuples(
             st.one_of(

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from otel_ml_metrics.expressions import Expression, Kind, col, evaluate, exp, lit, ln, maximum, parse, present_sql, where
+from otel_ml_metrics.errors import ExpressionError
+from otel_ml_metrics.expressions import (
+    Expression,
+    Kind,
+    col,
+    evaluate,
+    exp,
+    lit,
+    ln,
+    maximum,
+    parse,
+    present_sql,
+    where,
+)
 from otel_ml_metrics.measures.sums import Sum
-from tests.expressions.material import EXACT_TREES, KINDS, ROWS, TREES, as_columns, database, selected
+from tests.expressions.material import EXACT_TREES, KINDS, ROWS, SPECIAL, TREES, as_columns, database, selected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +38,12 @@ def engine() -> Iterator[duckdb.DuckDBPyConnection]:
     yield from database()
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(tree=EXACT_TREES, rows=ROWS)
 def test_both_back_ends_give_the_same_integers(
     engine: duckdb.DuckDBPyConnection, tree: Expression, rows: list[dict[str, Any]]
 ) -> None:
-    """Whatever the tree and the row (gaps, infinities, overflow), a contribution is the same integer in numpy and in SQL."""
+    """Whatever the tree and the row (gaps, infinities, overflow), a contribution is the same integer in both."""
     summed = Sum(tree)
 
     contributions = summed.to_numpy(as_columns(rows), KINDS).tolist()
@@ -37,7 +51,44 @@ def test_both_back_ends_give_the_same_integers(
     assert contributions == [value or 0 for value in selected(engine, summed.to_sql(KINDS), rows)]
 
 
-@settings(max_examples=200)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "minimum(1 / amount, sqrt(score))",
+        "maximum(sqrt(score), 1 / amount)",
+        "where(1 / amount > 0, 1, 2)",
+        "(1 / amount > 0) | (score > 0)",
+        "(1 / amount > 0) & (score > 0)",
+        "present(1 / amount) & ~present(amount * 1e308)",
+        "amount * 1e308 - amount * 1e308 > score",
+        "amount * 1e308 == score * 1e308",
+        "score ** 3 + amount ** 0",
+        "where(carrier == 'UA', label, prediction) != (carrier != 'AA')",
+        "where(label, carrier, 'none') == 'UA'",
+        "sqrt(-1) + score",
+        "1 / 0 + score",
+        "1e28 + 0 * score",
+        "floor(score) - abs(-amount) / 3",
+    ],
+)
+def test_back_ends_agree_at_every_special_value(engine: duckdb.DuckDBPyConnection, text: str) -> None:
+    """All pairs of special values, gaps included, on expressions that leave their domain or overflow."""
+    numbers = (*SPECIAL, np.nan, np.inf, -np.inf, None)
+    flags = itertools.cycle([(True, False, "UA"), (None, True, "AA"), (False, None, None), (True, True, "")])
+    rows = [
+        dict(zip(KINDS, (x, y, *texts), strict=True))
+        for (x, y), texts in zip(itertools.product(numbers, repeat=2), flags, strict=False)
+    ]
+    summed = Sum(parse(text))
+
+    contributions = summed.to_numpy(as_columns(rows), KINDS).tolist()
+
+    assert contributions == [value or 0 for value in selected(engine, summed.to_sql(KINDS), rows)]
+    _, mask = evaluate(summed.expression, as_columns(rows), KINDS)
+    assert mask.tolist() == [bool(value) for value in selected(engine, present_sql(summed.expression, KINDS), rows)]
+
+
+@settings(max_examples=100)
 @given(condition=EXACT_TREES, rows=ROWS)
 def test_both_back_ends_agree_where_a_condition_holds(
     engine: duckdb.DuckDBPyConnection, condition: Expression, rows: list[dict[str, Any]]
@@ -61,7 +112,7 @@ def test_both_back_ends_agree_where_a_row_has_a_value(
     assert mask.tolist() == [bool(value) for value in selected(engine, present_sql(tree, KINDS), rows)]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(tree=TREES, rows=ROWS)
 def test_every_tree_runs_in_the_engine(
     engine: duckdb.DuckDBPyConnection, tree: Expression, rows: list[dict[str, Any]]
@@ -116,9 +167,17 @@ def test_numpy_values_carry_their_gaps() -> None:
     rows = {"x": np.array([1.0, np.nan])}
 
     numbers, booleans = (col("x") * 2).to_numpy(rows), (col("x") < 2).to_numpy(rows)
+    strings = where(col("x") > 0, "some", "none").to_numpy(rows)
 
+    assert strings.tolist() == ["some", None]
     assert np.array_equal(numbers, [2.0, np.nan], equal_nan=True)
     assert booleans.tolist() == [True, False]
+
+
+def test_strings_have_no_numeric_value() -> None:
+    """An expression of strings cannot be summed or recorded, and the message says what could."""
+    with pytest.raises(ExpressionError, match="Compare it"):
+        evaluate(col("carrier"), {"carrier": np.array(["UA"])}, {"carrier": "string"})
 
 
 def test_integer_and_narrow_columns_are_read_as_doubles() -> None:

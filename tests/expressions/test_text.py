@@ -18,13 +18,51 @@ from tests.expressions.material import KINDS, TREES, shape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TOKENS = ["score", "label", "1", "0.5", "'UA'", "True", "(", ")", "+", "-", "*", "/", "**", "<", ">=", "==", "&", "|", "~"]
-_ODD_TOKENS = ["and", "not", "if", "else", "lambda", ":", "[", "]", ".", ",", "where", "ln", "col", "__import__", "#", "\n", "9e999"]
+_TOKENS = [
+    "score",
+    "label",
+    "1",
+    "0.5",
+    "'UA'",
+    "True",
+    "(",
+    ")",
+    "+",
+    "-",
+    "*",
+    "/",
+    "**",
+    "<",
+    ">=",
+    "==",
+    "&",
+    "|",
+    "~",
+]
+_ODD_TOKENS = [
+    "and",
+    "not",
+    "if",
+    "else",
+    "lambda",
+    ":",
+    "[",
+    "]",
+    ".",
+    ",",
+    "where",
+    "ln",
+    "col",
+    "__import__",
+    "#",
+    "\n",
+    "9e999",
+]
 
 
 @given(tree=TREES)
 def test_text_reads_back_as_the_same_tree(tree: Expression) -> None:
-    """str and parse are inverse, whatever the nesting."""
+    """Writing and reading are inverse, whatever the nesting."""
     assert shape(parse(str(tree))) == shape(tree)
 
 
@@ -46,6 +84,7 @@ def test_every_column_name_reads_back(name: str) -> None:
 @example("(" * 500)
 @example("~" * 200 + "label")
 @example("1" * MAXIMUM_TEXT)
+@example("1" * (MAXIMUM_TEXT + 1))
 @example("\x00")
 @example("'\\ud800'")
 @example("1if 1else 2")
@@ -66,7 +105,9 @@ def test_a_text_is_read_or_refused(text: str) -> None:
 
 def test_python_and_text_build_the_same_tree() -> None:
     """What serving code writes with operators is what YAML says in text."""
-    written = where(clip(col("score"), 0, 1) > 0.8, col("fare") * (col("label") & ~col("prediction")), -(col("fare") ** 2))
+    written = where(
+        clip(col("score"), 0, 1) > 0.8, col("fare") * (col("label") & ~col("prediction")), -(col("fare") ** 2)
+    )
 
     read = parse("where(clip(score, 0, 1) > 0.8, fare * (label & ~prediction), -fare ** 2)")
 
@@ -122,17 +163,19 @@ def test_text_of_several_lines_is_one_expression() -> None:
     assert parse("\n  fare *\n  label\n").same_as(parse("fare * label"))
 
 
-@pytest.mark.parametrize("build", [lambda tree: tree + tree, lambda tree: abs(tree), lambda tree: tree / tree])
+@pytest.mark.parametrize("build", [lambda tree: tree + tree, abs, lambda tree: tree / tree])
 def test_trees_are_bounded(build: Callable[[Expression], Expression]) -> None:
     """A tree built in a loop is refused before it exhausts the stack or the engine."""
-    tree = col("x")
 
-    with pytest.raises(ExpressionError, match="at most"):
+    def grow(tree: Expression) -> None:
         for _ in range(MAXIMUM_DEPTH + 1):
             tree = build(tree)
 
+    with pytest.raises(ExpressionError, match="at most"):
+        grow(col("x"))
 
-@pytest.mark.parametrize("use", [bool, lambda tree: tree and True, lambda tree: 0 <= tree <= 1, lambda tree: tree in [col("b")]])
+
+@pytest.mark.parametrize("use", [bool, lambda tree: tree and True, lambda tree: 0 <= tree <= 1, [col("b")].index])
 def test_a_condition_has_no_single_truth(use: Callable[[Expression], object]) -> None:
     """`and`, chained comparisons and `if` would silently drop half of the condition, so they raise."""
     with pytest.raises(ExpressionError, match=r"Write & for and, \| for or, ~ for not"):

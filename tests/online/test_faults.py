@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from otel_ml_metrics import ModelMonitor, OtelMLMetricsError, counter, gauge, histogram
 from otel_ml_metrics.batch import Fault
 from otel_ml_metrics.errors import BatchShapeError, FieldError, InstantError
+from otel_ml_metrics.prediction_log.layout import SEGMENT_PATTERN
 from otel_ml_metrics.telemetry.faults import FaultLog
-
-if TYPE_CHECKING:
-    from otel_ml_metrics.testing import TelemetryCapture
+from otel_ml_metrics.testing import TelemetryCapture
 
 BAD_ROWS: list[tuple[dict[str, Any], str]] = [
     ({"color": "red"}, "unknown_field"),
@@ -301,3 +306,64 @@ def test_what_was_passed_is_not_logged(telemetry: TelemetryCapture, caplog: pyte
 
     assert "score: expected a number, found str" in caplog.text
     assert "Jane Roe" not in caplog.text
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.complex_numbers(),
+    st.text(alphabet=st.characters(), max_size=5),
+    st.binary(max_size=5),
+    st.datetimes(),
+    st.datetimes(timezones=st.just(UTC)),
+    st.dates(),
+    st.decimals(),
+    st.fractions(),
+    st.sampled_from(
+        [np.float32(0.5), np.int64(3), np.bool_(True), np.datetime64("2013-04-01"), np.array(0.5), pd.NA, object]
+    ),
+)
+ANYTHING = st.one_of(
+    SCALARS,
+    st.lists(SCALARS, max_size=3),
+    st.lists(st.lists(SCALARS, max_size=2), max_size=3),
+    st.dictionaries(st.text(max_size=2), SCALARS, max_size=2),
+    st.sets(st.integers(), max_size=2),
+    arrays(np.float64, st.sampled_from([(0,), (2,), (3,), (2, 2), (0, 3)])),
+    arrays(np.int8, st.sampled_from([(2,), (3,)])),
+    arrays(np.bool_, 3),
+    arrays("U2", 3),
+    arrays("datetime64[D]", 3),
+)
+GIVEN = ("score", "prediction", "duration", "weight", "acted_on", "prediction_id", "predicted_at", "trace_id")
+NAMES = st.sampled_from([*GIVEN, "country", "amount", "note", "color"])
+
+
+@settings(max_examples=60)
+@given(rows=st.lists(st.dictionaries(NAMES, ANYTHING, max_size=4), max_size=4), batch=st.booleans())
+def test_whatever_is_passed_is_recorded_or_counted(rows: list[dict[str, Any]], *, batch: bool) -> None:
+    """No combination of values raises, and recorded and dropped predictions together are those that were offered."""
+    with TelemetryCapture() as telemetry, TemporaryDirectory() as log:
+        monitor = ModelMonitor(
+            "fraud",
+            slices=["country"],
+            fields={"amount": "number", "note": "string"},
+            metrics=[counter("paid", unit="USD", value="amount"), gauge("last", unit="1", value="score * 2")],
+            meter_provider=telemetry.meter_provider,
+            interval=3600,
+            log=log,
+        )
+
+        ids = [each for row in rows for each in (monitor.record_batch(**row) if batch else [monitor.record(**row)])]
+        monitor.force_flush()
+
+        recorded = sum(telemetry.values("ml.predictions", by="ml.model.name").values())
+        dropped = telemetry.values("ml.monitor.dropped", by="reason")
+        assert all(isinstance(each, str) for each in ids)
+        assert len(ids) == recorded
+        assert set(dropped) <= {"wrong_length", "bad_instant"}
+        logged = sum(pq.read_metadata(path).num_rows for path in Path(log).rglob(SEGMENT_PATTERN))
+        assert logged == recorded - dropped.get("bad_instant", 0)
+        monitor.shutdown()

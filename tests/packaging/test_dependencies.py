@@ -11,11 +11,14 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from packaging.requirements import Requirement
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
-PROJECT: Final[dict[str, Any]] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SETTINGS: Final[dict[str, Any]] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT: Final[dict[str, Any]] = SETTINGS["project"]
 EXTRAS: Final[dict[str, list[str]]] = PROJECT["optional-dependencies"]
 # Many distributions share these top-level names, so the name one level down tells which is meant.
 CARRIERS: Final = {
@@ -100,3 +103,21 @@ def test_constraints_name_no_place() -> None:
 
     strange = [line for line in lines if not re.match(r"(    --hash=sha256:[0-9a-f]{64}|[\w.-]+==[\w.]+ )", line)]
     assert strange == []
+
+
+def test_constraints_fit_the_project() -> None:
+    """A requirement changed without `make constraints` would leave CI on versions that the project does not allow."""
+    lines = (CHECKOUT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [Requirement(line.removesuffix(" \\")) for line in lines if not line.startswith(" ")]
+    groups = [entry for group in SETTINGS["dependency-groups"].values() for entry in group if isinstance(entry, str)]
+    extras = [entry for extra in EXTRAS.values() for entry in extra]
+    asked = [Requirement(entry) for entry in [*PROJECT["dependencies"], *extras, *groups]]
+
+    versions = {(_name(pin.name), str(pin.specifier).removeprefix("==")) for pin in pinned}
+    missing = [
+        str(requirement)
+        for requirement in asked
+        if _name(requirement.name) != "otel-ml-metrics"
+        and not any(name == _name(requirement.name) and version in requirement.specifier for name, version in versions)
+    ]
+    assert missing == []

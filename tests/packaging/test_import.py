@@ -36,7 +36,7 @@ HEAVY: Final = {
 
 def _watched(statement: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, str(WATCH), statement],
+        [sys.executable, "-B", str(WATCH), statement],
         cwd=CHECKOUT,
         env={"PYTHONPATH": str(CHECKOUT), "OTEL_SERVICE_NAME": "somebody"},
         capture_output=True,

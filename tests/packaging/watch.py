@@ -21,10 +21,10 @@ effects: list[str] = []
 
 
 def watch(event: str, arguments: tuple[object, ...]) -> None:
-    """Note an effect; compiled modules are the interpreter's, not ours."""
+    """Note an effect. Run with -B: the compiled modules that an interpreter writes are not the package's doing."""
     if event == "open":
         path, _, flags = arguments
-        if isinstance(flags, int) and flags & WRITING and ".pyc" not in str(path):
+        if isinstance(flags, int) and flags & WRITING:
             effects.append(f"opened {path} for writing")
     elif event.startswith(EFFECTS):
         effects.append(event)

@@ -1,0 +1,1 @@
+"""Prefect flows: schedule, retry, concurrency, parameters and artifacts around the evaluator."""

@@ -1,0 +1,24 @@
+"""The program `otel-ml-metrics`; its commands stand in `console/`."""
+
+from __future__ import annotations
+
+import sys
+
+from otel_ml_metrics.errors import MissingExtraError
+
+
+def main() -> None:
+    """Run the program on the arguments of the process, and leave with its exit code."""
+    try:
+        # Here and not at the top: the core installs without these libraries, and then the install line is the answer.
+        from otel_ml_metrics.console.program import program  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        if missing.name not in {"click", "rich"}:
+            raise
+        sys.stderr.write(f"{MissingExtraError(missing.name, 'evaluate', 'The command line')}\n")
+        sys.exit(2)
+    program.main(prog_name="otel-ml-metrics")
+
+
+if __name__ == "__main__":
+    main()

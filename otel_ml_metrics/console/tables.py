@@ -1,0 +1,150 @@
+"""Tables for people: windows by measures, with the coverage that says how complete each value is."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from otel_ml_metrics.instants import Duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from otel_ml_metrics.evaluation_report import Report, Value
+
+Arm = tuple[str | None, str | None]  # version and variant
+Cell = tuple["datetime", "datetime", str]  # start and end of the window, maturity
+
+MOST_ARMS: Final = 3
+"""Versions or variants that fit side by side; more of them stand below each other."""
+
+PLAIN_WIDTH: Final = 140
+"""Columns of a table that goes into a file or a pipe."""
+
+MISSING: Final = "-"
+"""Stands where a measure is undefined or its window is not final yet."""
+
+
+def show_report(report: Report) -> None:
+    """Print the values of a run, those of all rows as a table, and count the rest."""
+    console = plain_console()
+    whole = [value for value in report.values if not value.slice]
+    if whole:
+        console.print(values_table(whole, title=f"{report.evaluation} as of {minute(report.as_of)}"))
+    else:
+        console.print(f"{report.evaluation} as of {minute(report.as_of)}: no window became final or changed.")
+    slices = len(report.values) - len(whole)
+    if slices:
+        console.print(f"And {slices} values of slices: --format json has them all, with intervals and support.")
+    console.print(labels_line(report))
+
+
+def values_table(values: Sequence[Value], *, title: str) -> Table:
+    """Lay out values of all rows: a line per window and age, a column per measure, versions or variants side by side.
+
+    Args:
+        values: Without slices, in any order.
+        title: Above the table.
+
+    Returns:
+        The table; without values it has no lines.
+    """
+    arms = sorted({(value.version, value.variant) for value in values}, key=str)
+    names = arm_names(arms)
+    beside = len(arms) <= MOST_ARMS
+    groups: list[list[Arm]] = [arms] if beside else [[arm] for arm in arms]
+    measures = list(dict.fromkeys(value.measure for value in values))
+    found = {(_cell(value), (value.version, value.variant), value.measure): value for value in values}
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    heading = f"\n{' | '.join(names[arm] for arm in arms)}" if beside and len(arms) > 1 else ""
+    table.add_column("window")
+    table.add_column("age")
+    if not beside:
+        table.add_column("arm")
+    for header in (*(_header(measure, values) for measure in measures), "coverage", "support"):
+        table.add_column(f"{header}{heading}", justify="right")
+    for cell in sorted({cell for cell, _, _ in found}, key=_order):
+        for group in groups:
+            lines = [[found.get((cell, arm, measure)) for arm in group] for measure in measures]
+            if any(value for line in lines for value in line):
+                own = [] if beside else [names[group[0]]]
+                table.add_row(_window(cell), cell[2], *own, *map(_side_by_side, lines), *_behind(lines))
+    return table
+
+
+def arm_names(arms: Iterable[Arm]) -> dict[Arm, str]:
+    """Name each arm by what tells it from the others: the variant, the version, or both."""
+    known = list(arms)
+    variants = {variant for _, variant in known}
+    if len(variants) == len(known):
+        return {arm: arm[1] or MISSING for arm in known}
+    versions = {version for version, _ in known}
+    if len(versions) == len(known):
+        return {arm: arm[0] or MISSING for arm in known}
+    return {arm: f"{arm[1] or MISSING} {arm[0] or MISSING}" for arm in known}
+
+
+def labels_line(report: Report) -> str:
+    """Say in a line which labels the ledger has seen."""
+    seen = [f"{count:,} {status}" for status, count in report.labels.items() if count]
+    return f"Labels: {', '.join(seen) or 'none'}; {report.waiting:,} wait for their prediction."
+
+
+def plain_console() -> Console:
+    """Standard output: as wide as the terminal, or wide enough for a table where there is none."""
+    console = Console(file=sys.stdout)
+    return console if console.is_terminal else Console(file=sys.stdout, width=PLAIN_WIDTH)
+
+
+def minute(instant: datetime) -> str:
+    """Write an instant in UTC, to the minute."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M}Z"
+
+
+def _cell(value: Value) -> Cell:
+    return value.window_start, value.window_end, value.maturity
+
+
+def _order(cell: Cell) -> tuple[datetime, datetime, Duration]:
+    start, end, maturity = cell
+    return start, end, Duration(maturity)
+
+
+def _header(measure: str, values: Sequence[Value]) -> str:
+    unit = next(value.unit for value in values if value.measure == measure)
+    return measure if unit.startswith("{") or unit == "1" else f"{measure} [{unit}]"
+
+
+def _window(cell: Cell) -> str:
+    start, end, _ = cell
+    start, end = start.astimezone(UTC), end.astimezone(UTC)
+    if end - start == timedelta(days=1) and start.time() == end.time() == start.min.time():
+        return f"{start:%Y-%m-%d}"
+    return f"{minute(start)} +{end - start}"
+
+
+def _side_by_side(line: Sequence[Value | None]) -> str:
+    return " | ".join(MISSING if value is None else number(value.value) for value in line)
+
+
+def _behind(lines: Sequence[Sequence[Value | None]]) -> tuple[str, str]:
+    """Coverage and support of each arm: the largest over its measures, since a measure may leave rows out."""
+    arms = [[value for value in arm if value] for arm in zip(*lines, strict=True)]
+    coverage = " | ".join(f"{max(v.coverage or 0.0 for v in arm):.1%}" if arm else MISSING for arm in arms)
+    support = " | ".join(f"{max(v.support for v in arm):,}" if arm else MISSING for arm in arms)
+    return coverage, support
+
+
+def number(value: float) -> str:
+    """Write a value with three decimals, large ones with none.
+
+    >>> number(0.81234), number(18234.4), number(-3.0)
+    ('0.812', '18,234', '-3.000')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"  # noqa: PLR2004 - a matter of taste

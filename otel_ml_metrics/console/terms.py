@@ -1,0 +1,65 @@
+"""What the commands agree on: exit codes, how a TIME is written, what a missing extra says."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from otel_ml_metrics.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    FIX = 2
+    POINTS_KEPT = 3
+
+
+class Instant(click.ParamType[datetime]):
+    """An instant as ISO 8601 with its zone, or a date, which means its midnight in UTC."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Read the text; click calls this with a value that is converted already, too."""
+        if isinstance(value, datetime):
+            return value
+        text = str(value).strip()
+        try:
+            instant = datetime.fromisoformat(text)
+        except ValueError:
+            message = f"{text!r} is no time. Write it like 2013-04-09T06:00Z, or 2013-04-09 for midnight UTC."
+            self.fail(message, param, ctx)
+        if _DATE.fullmatch(text):
+            return instant.replace(tzinfo=UTC)
+        if instant.tzinfo is None:
+            message = f"{text!r} has no time zone, so it names no instant. Write {text}Z for UTC, or {text}+02:00."
+            self.fail(message, param, ctx)
+        return instant
+
+
+INSTANT: Final = Instant()
+
+
+@contextmanager
+def needing(extra: str, purpose: str) -> Iterator[None]:
+    """Import what an extra brings in this block; what is missing becomes an error that prints the install line."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        name = missing.name or extra
+        if name.partition(".")[0] == "otel_ml_metrics":
+            raise
+        raise MissingExtraError(name, extra, purpose) from missing

@@ -1,0 +1,31 @@
+"""Prefect's API for the tests of the flows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.testing.utilities import prefect_test_harness
+
+from tests.flows.material import Material, lay_down
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[None]:
+    """Serve Prefect's API on a database of its own; without heartbeats, whose thread takes a second of every run."""
+    with (
+        prefect_test_harness(server_startup_timeout=90),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        yield
+
+
+@pytest.fixture
+def material(tmp_path: Path) -> Material:
+    """Two days of predictions and labels, and the monitoring.yaml that evaluates them."""
+    return lay_down(tmp_path)

@@ -1,0 +1,80 @@
+"""What the flows share, where it needs no API."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from prefect.states import Failed
+
+from otel_ml_metrics.errors import (
+    ConfigurationError,
+    LedgerBusyError,
+    LedgerMismatchError,
+    LedgerMovedError,
+    OtelMLMetricsError,
+)
+from otel_ml_metrics.flows.running import another_run_is_at_it, patiently, pauses, slug
+
+if TYPE_CHECKING:
+    from prefect import Task
+    from prefect.client.schemas.objects import TaskRun
+
+    from otel_ml_metrics.evaluation_report import Report
+
+
+class Interruptible:
+    """Stands for an evaluator whose work ends when it is told to stop."""
+
+    def __init__(self) -> None:
+        self.told_to_stop = threading.Event()
+
+    def interrupt(self) -> None:
+        """Take note."""
+        self.told_to_stop.set()
+
+
+def test_what_stops_the_flow_stops_the_engine() -> None:
+    """Prefect cancels by an exception in the main thread; the query in the helper thread must not run on."""
+    evaluator = Interruptible()
+    stopped_in_time = []
+
+    def work() -> Report:
+        _thread.interrupt_main()
+        stopped_in_time.append(evaluator.told_to_stop.wait(30))
+        raise RuntimeError
+
+    with pytest.raises(KeyboardInterrupt):
+        patiently(evaluator, work)
+
+    assert stopped_in_time == [True]
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (LedgerBusyError("held"), True),
+        (LedgerMovedError("moved"), True),
+        (LedgerMismatchError("of another evaluation"), False),
+        (ConfigurationError("no such measure"), False),
+    ],
+)
+def test_only_a_ledger_in_use_is_tried_again(error: OtelMLMetricsError, *, again: bool) -> None:
+    """Waiting mends a ledger that another run holds, and nothing else."""
+    state = Failed(data=error)
+
+    # The condition looks at the state alone; Prefect hands it the task and its run as well.
+    assert another_run_is_at_it(cast("Task[..., object]", None), cast("TaskRun", None), state) is again
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 2, 10, 60, 3600])
+def test_pauses_add_up_to_the_time_to_wait(seconds: int) -> None:
+    """The operator gives seconds, and gets them."""
+    assert sum(pauses(seconds)) == seconds
+
+
+def test_names_become_keys_that_prefect_takes() -> None:
+    """Artifact keys know lower-case letters, digits and dashes only."""
+    assert slug("Flight-Delay API/flight_delay (v2)") == "flight-delay-api-flight-delay-v2"

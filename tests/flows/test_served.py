@@ -1,0 +1,180 @@
+"""A real Prefect server, the deployments of prefect.yaml, and a served one that is triggered and completes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowRunFilter, FlowRunFilterState
+from prefect.client.schemas.filters import FlowRunFilterStateType as StateTypes
+from prefect.client.schemas.objects import StateType
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from tests.flows.material import SETTLED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse
+
+    from tests.flows.material import Material
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+CHECKOUT: Final = Path(__file__).resolve().parents[2]
+PREFECT: Final = str(Path(sys.executable).with_name("prefect"))
+DEADLINE: Final = 90.0
+POLL: Final = 0.2
+
+T = TypeVar("T")
+
+
+def wait_for(what: Callable[[], T | None], *, within: float = DEADLINE) -> T:
+    """Ask again and again until there is an answer."""
+    deadline = time.monotonic() + within
+    while (found := what()) is None:
+        assert time.monotonic() < deadline, f"no answer within {within:g} s"
+        time.sleep(POLL)
+    return found
+
+
+@contextmanager
+def running(command: list[str], *, environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program in the background and end it, with all that it started, at the end of the block."""
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            command, env=environ, stdout=written, stderr=written, cwd=CHECKOUT, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Start `prefect server` on a free port with a home of its own; gives the environment that leads there."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    api = f"http://127.0.0.1:{port}/api"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environ = inherited | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": api,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+        "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
+    command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with running(command, environ=environ, log=home / "server.log") as process:
+
+        def healthy() -> bool | None:
+            assert process.poll() is None, (home / "server.log").read_text(encoding="utf-8")
+            try:
+                with urllib.request.urlopen(f"{api}/health", timeout=5) as answer:  # noqa: S310 - http, our own
+                    return bool(answer.status == 200)
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                return None
+
+        wait_for(healthy)
+        with temporary_settings({PREFECT_API_URL: api}):
+            yield environ
+
+
+@pytest.fixture
+def client(server: dict[str, str]) -> Iterator[SyncPrefectClient]:
+    """Talk to that server."""
+    assert server["PREFECT_API_URL"]
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def deployment_of(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
+    """Find a deployment, None while there is none."""
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
+
+
+def scheduled(client: SyncPrefectClient, deployment: DeploymentResponse) -> list[FlowRun]:
+    """Runs that the scheduler has planned for a deployment."""
+    return client.read_flow_runs(
+        deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[deployment.name])),
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=StateTypes(any_=[StateType.SCHEDULED]))),
+    )
+
+
+@pytest.mark.timeout(300)
+def test_the_deployments_of_the_repository_get_scheduled(
+    server: dict[str, str], client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    """`prefect deploy --all` takes them as they stand, and the scheduler plans the hourly runs.
+
+    The second half is no matter of course: with some versions of its libraries the scheduler dies without a word.
+    """
+    environ = server | {"OTEL_ML_METRICS_MONITORING": str(tmp_path / "monitoring.yaml")}
+    for arguments in (["work-pool", "create", "--type", "process", "models"], ["deploy", "--all"]):
+        done = subprocess.run(
+            [PREFECT, "--no-prompt", *arguments],
+            env=environ,
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    evaluating = deployment_of(client, "evaluate-labels/evaluate-labels")
+    backfilling = deployment_of(client, "backfill/backfill")
+
+    assert evaluating is not None
+    assert backfilling is not None
+    assert evaluating.entrypoint == "otel_ml_metrics.flows.evaluate_labels.evaluate_labels"
+    assert evaluating.parameters == {"monitoring": str(tmp_path / "monitoring.yaml")}
+    assert evaluating.global_concurrency_limit is not None
+    assert evaluating.global_concurrency_limit.limit == 1
+    runs = wait_for(lambda: scheduled(client, evaluating) or None)
+    assert {run.expected_start_time.minute for run in runs if run.expected_start_time} == {7}
+    assert scheduled(client, backfilling) == []
+
+
+@pytest.mark.timeout(300)
+def test_a_served_deployment_is_triggered_and_completes(
+    server: dict[str, str], client: SyncPrefectClient, material: Material
+) -> None:
+    """From a trigger over the API to a committed ledger, with nothing between that is not Prefect's own."""
+    command = [sys.executable, str(Path(__file__).with_name("serving.py")), str(material.monitoring)]
+    with running(command, environ=server, log=material.folder / "serving.log"):
+        wait_for(lambda: deployment_of(client, "evaluate-labels/served"))
+
+        run = run_deployment(
+            "evaluate-labels/served", parameters={"as_of": SETTLED.isoformat()}, timeout=DEADLINE, poll_interval=0.5
+        )
+
+        log = (material.folder / "serving.log").read_text(encoding="utf-8")
+        assert run.state is not None
+        assert run.state.is_completed(), f"{run.state}\n{log}"
+        assert run.name == "flight-delay as of 2013-04-04T00:00:00Z"
+        assert material.ledger.exists()
