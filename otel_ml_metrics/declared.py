@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any, Final, NoReturn
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError, suggest
 from otel_ml_metrics.expressions import Expression
@@ -159,9 +160,20 @@ def slices(found: object) -> tuple[tuple[str, ...], ...]:
     return tuple(crossed)
 
 
+def _check_zone(found: str | None) -> None:
+    if found is None:
+        return
+    try:
+        ZoneInfo(found)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        message = f"{found!r} is no time zone. {suggest(found, available_timezones())}"
+        raise ConfigurationError(message, "labels.zone") from error
+
+
 def label_files(found: object) -> LabelFiles:
     """Where labels are."""
     if isinstance(found, LabelFiles):
+        _check_zone(found.zone)
         return replace(found)
     if not isinstance(found, Mapping):
         _refuse("labels", found, "a mapping such as {path: labels/*.parquet, label: late, received_at: landed_at}")
@@ -172,6 +184,7 @@ def label_files(found: object) -> LabelFiles:
     for name, value in found.items():
         if value is not None:
             path(f"labels.{name}", value)
+    _check_zone(found.get("zone"))
     return LabelFiles(**{name: path(f"labels.{name}", value) for name, value in found.items() if value is not None})
 
 
@@ -186,7 +199,7 @@ def ledger_url(found: object) -> str:
         return os.environ[match[1]]
 
     url = _VARIABLE.sub(fill, url)
-    if not url.startswith(("sqlite:///", "postgresql")) or url.endswith(":///"):
+    if not url.startswith(("sqlite:///", "postgresql")) or url.endswith((":///", ":memory:")):
         _refuse("ledger", found, "a URL such as sqlite:///data/ledger.db or postgresql+psycopg://user@host/name")
     return url
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,8 +69,8 @@ class Totals:
 
 
 def split_key(version: str, variant: str) -> str:
-    """Version and variant as a key of the totals."""
-    return f"{version}\n{variant}"
+    """Version and variant as a key of the totals, whatever characters they have."""
+    return json.dumps([version, variant])
 
 
 class Emission:
@@ -120,7 +121,7 @@ class Emission:
             for status, count in totals.labels.items()
         ]
         points += [
-            self._counter(totals, semconv.EVALUATION_REVISIONS, self._split(*key.split("\n")), count)
+            self._counter(totals, semconv.EVALUATION_REVISIONS, self._split(*json.loads(key)), count)
             for key, count in sorted(totals.revisions.items())
         ]
         points += [
@@ -219,7 +220,7 @@ class Emission:
             unit=metric.unit,
             description=metric.description,
             kind="histogram",
-            attributes=self._model() | self._split(*key.split("\n")),
+            attributes=self._model() | self._split(*json.loads(key)),
             time_unix_nano=self._now,
             start_time_unix_nano=self._start,
             bounds=metric.bounds,

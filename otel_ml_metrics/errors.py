@@ -11,6 +11,7 @@ OtelMLMetricsError
 │   ├── EndpointError (ValueError)         the OTLP endpoint cannot be used as it is written
 │   ├── LogError (OSError)                 the prediction log cannot be read or written
 │   ├── LabelSourceError (ValueError)      a label source cannot be read as it is declared
+│   ├── LedgerError (OSError)              the ledger cannot be opened, read or written
 │   ├── LedgerMismatchError (ValueError)   the ledger belongs to another evaluation or definition
 │   ├── EngineError (RuntimeError)         the SQL engine refused a statement or a file
 │   └── OverflowedSumError (OverflowError) a sum left the range in which it is exact
@@ -115,6 +116,10 @@ class LogError(_ToldError, OSError):
 
 class LabelSourceError(_ToldError, ValueError):
     """A label source cannot be read as it is declared."""
+
+
+class LedgerError(_ToldError, OSError):
+    """The ledger cannot be opened, read or written."""
 
 
 class LedgerMismatchError(_ToldError, ValueError):

@@ -6,17 +6,18 @@ Reads the ledger, writes nothing: everything that a run changes comes out as dat
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from otel_ml_metrics.attribution.dates import PREFIX_LENGTH, dates_of_prefixes, id_range
+from otel_ml_metrics.attribution.dates import PREFIX_LENGTH, dates_among
 from otel_ml_metrics.attribution.tables import LOST, TILED_SUMS, distinct, fact_schema, rows_where, values
 from otel_ml_metrics.engines import delta_statements as deltas
 from otel_ml_metrics.engines import row_statements as rows
 from otel_ml_metrics.engines.label_statements import Stretch, read_labels
 from otel_ml_metrics.engines.results import long_form
-from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of
+from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of, to_us
 from otel_ml_metrics.labels.files import LabelFile, label_files
 from otel_ml_metrics.ledger.store import InputFile
 from otel_ml_metrics.prediction_log.reader import Segment, segments
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 SKEW_US: Final = 3_600 * SECOND_US
 """How much earlier than its prediction a label may seem to come, where its date has to be searched."""
+
+_FIRST_US: Final = to_us(datetime.min.replace(tzinfo=UTC))
+"""The first instant that has a date; a label may say that it was received before."""
 
 _FACT: Final = "prediction_id, received_us, revision, label"
 
@@ -113,7 +117,7 @@ class Reading:
         self._engine.put("lost", lost)
         self._engine.put("waiting", fact_schema(self._kind).empty_table())
         self._define("logged_rows", taken, without_lost=len(lost) > 0)
-        within = f"predicted_us >= {start_us} AND predicted_us < {end_us}"
+        within = f"_predicted_us >= {start_us} AND _predicted_us < {end_us}"
         self._engine.define("new_rows", f"SELECT * FROM logged_rows WHERE {within}")
         self._define("old_rows", [], without_lost=False)
         self._engine.materialise("moved_before", "SELECT * FROM old_rows")
@@ -125,7 +129,7 @@ class Reading:
     # Labels
 
     def _take_labels(self, as_of_us: int) -> None:
-        """Materialise `incoming`, the good labels that are to be taken now; keep the bad ones aside."""
+        """Define `incoming`, the good labels that are to be taken now; keep the bad ones aside."""
         known = self._ledger.inputs("label")
         found = label_files(self._evaluation.labels)
         wanted = {name: file for name, file in found.items() if self._is_wanted(file, known.get(name), as_of_us)}
@@ -133,9 +137,9 @@ class Reading:
             self._engine.put("incoming", fact_schema(self._kind).empty_table())
             return
         noted = {name: (file.stat(), file.fingerprint()) for name, file in wanted.items()}
-        read_labels(self._engine, _stretches(wanted, known), self._evaluation.labels, kind=self._kind)
+        last = read_labels(self._engine, _stretches(wanted, known), self._evaluation.labels, kind=self._kind)
         received = f"(received_us IS NULL OR received_us <= {as_of_us})"
-        self._engine.materialise(
+        self._engine.define(
             "incoming", f"SELECT {_FACT} FROM raw_labels WHERE problem IS NULL AND is_open AND {received}"
         )
         invalid = self._engine.sql(
@@ -144,13 +148,9 @@ class Reading:
             f" problem FROM raw_labels WHERE problem IS NOT NULL AND is_open AND {received} ORDER BY ALL"
         )
         self._intake.invalid = invalid if len(invalid) else None
-        last = self._engine.sql(
-            "SELECT filename, max(received_us) AS last_us FROM raw_labels GROUP BY filename"
-        ).to_pylist()
-        by_path = {row["filename"]: row["last_us"] for row in last}
         for name, file in wanted.items():
             stat, fingerprint = noted[name]
-            done = InputFile("label", name, stat, fingerprint, as_of_us, by_path.get(file.path))
+            done = InputFile("label", name, stat, fingerprint, as_of_us, last.get(file.path))
             self._intake.inputs.append(done)
 
     def _is_wanted(self, file: LabelFile, known: InputFile | None, as_of_us: int) -> bool:
@@ -198,7 +198,7 @@ class Reading:
             dates = {each.date for each in new}
             rivals = [each.name for each in old if foreign or each.foreign_ids or each.date in dates]
             self._define("old_rows", rivals, without_lost=len(lost) > 0)
-            if rows.repeated_rows(self._engine):
+            if rows.repeated_rows(self._engine, has_old=bool(rivals)):
                 lost = self._lose(lost)
         if not self._moved:
             self._define("old_rows", [], without_lost=False)
@@ -208,10 +208,9 @@ class Reading:
         return self._moved > 0
 
     def _note_segments(self, new: list[Segment]) -> set[str]:
-        bounds = [(each.name, *id_range(each.date)) for each in new]
-        names, first, last = (pa.array(column, pa.string()) for column in zip(*bounds, strict=True))
-        self._engine.put("segment_bounds", pa.table({"segment": names, "first_id": first, "last_id": last}))
-        foreign = rows.foreign_segments(self._engine)
+        dates = sorted({each.date for each in new})
+        dated = {date: [each.path for each in new if each.date == date] for date in dates}
+        foreign = rows.foreign_segments(self._engine, dated)
         self._intake.inputs += [
             InputFile("segment", each.name, date=each.date, foreign_ids=each.name in foreign) for each in new
         ]
@@ -219,14 +218,14 @@ class Reading:
 
     def _lose(self, lost: pa.Table) -> pa.Table:
         losing = self._engine.sql(
-            "SELECT prediction_id, predicted_us, segment, row, is_new FROM contenders WHERE place > 1 ORDER BY ALL"
+            "SELECT prediction_id, _predicted_us, _segment AS segment, _row AS row, _is_new FROM contenders WHERE place > 1 ORDER BY ALL"
         )
-        dates = [date_of(instant) for instant in values(losing, "predicted_us")]
+        dates = [date_of(instant) for instant in values(losing, "_predicted_us")]
         table = losing.append_column("date", pa.array(dates, pa.string())).select(LOST.names).cast(LOST)
         self._moved = self._engine.materialise(
             "moved_before",
-            "SELECT old_rows.* FROM old_rows JOIN contenders USING (segment, row) WHERE contenders.place > 1"
-            " AND NOT contenders.is_new",
+            "SELECT old_rows.* FROM old_rows JOIN contenders USING (_segment, _row) WHERE contenders.place > 1"
+            " AND NOT contenders._is_new",
         )
         self._intake.lost = pa.concat_tables([lost, table])
         self._engine.put("lost", self._intake.lost)
@@ -241,24 +240,26 @@ class Reading:
         """Materialise `attributed`, reading only the dates that the labels can be of."""
         likely = self._likely(old)
         self._define("old_rows", likely, without_lost=self._has_lost)
-        deltas.attribute(self._engine, self.plan, waiting=has_waiting)
+        self._attributed = deltas.attribute(self._engine, self.plan, waiting=has_waiting)
         rest = {each.name for each in old if each.foreign_ids} - likely
         if rest and len(self._engine.sql(f"{deltas.unmatched('incoming')} LIMIT 1")):
             self._define("old_rows", likely | rest, without_lost=self._has_lost)
-            deltas.attribute(self._engine, self.plan, waiting=has_waiting)
+            self._attributed = deltas.attribute(self._engine, self.plan, waiting=has_waiting)
 
     def _likely(self, old: list[InputFile]) -> set[str]:
         """Old segments that can hold the predictions of the incoming labels: by the id's date, or else searched."""
+        if not old:
+            return set()
         prefixes = self._engine.sql(
             f"SELECT DISTINCT substr(prediction_id, 1, {PREFIX_LENGTH}) AS prefix FROM incoming"
         )
-        dates = dates_of_prefixes(values(prefixes, "prefix"))
+        dates = dates_among(values(prefixes, "prefix"), {each.date for each in old if each.date is not None})
         [span] = self._engine.sql(
             "SELECT min(received_us) AS first, max(received_us) AS last FROM incoming"
         ).to_pylist()
         if span["first"] is None:
             return set()
-        first = date_of(span["first"] - self._evaluation.horizon.us)
+        first = date_of(max(span["first"] - self._evaluation.horizon.us, _FIRST_US))
         last = date_of(span["last"] + SKEW_US)
         return {
             each.name
@@ -267,6 +268,9 @@ class Reading:
         }
 
     def _note_pending(self, waiting: pa.Table) -> None:
+        [incoming] = values(self._engine.sql("SELECT count(*) AS labels FROM incoming"), "labels")
+        if not len(waiting) and incoming == self._attributed:
+            return  # a label finds one row at most, so each has found its own
         parts = [self._engine.sql(deltas.unmatched("incoming"))]
         if len(waiting):
             parts.append(self._engine.sql(deltas.unmatched("waiting")))
@@ -278,12 +282,7 @@ class Reading:
 
     def _add_up(self, *, moved: bool) -> None:
         """Turn rows and labels, before and after, into what is added to the sums."""
-        self._engine.put("facts_stored", self._stored_facts())
-        before = self._engine.materialise(
-            "facts_before",
-            f"SELECT {_FACT} FROM facts_stored WHERE prediction_id IN (SELECT prediction_id FROM attributed)"
-            " OR prediction_id IN (SELECT prediction_id FROM moved_before)",
-        )
+        before = self._take_facts_before()
         is_simple = not (before or moved or self.plan.implicit_from is not None) and deltas.are_single(self._engine)
         if is_simple:
             deltas.define_single_effects(self._engine, self.plan)
@@ -302,24 +301,37 @@ class Reading:
     def _long(self, query: str, names: list[str]) -> pa.Table:
         return long_form(self._engine.sql(query), names, self.plan.slice_fields)
 
+    def _take_facts_before(self) -> int:
+        """Keep the labels that were applied before to the rows at hand as `facts_before`; how many they are."""
+        stored = self._stored_facts()
+        self._engine.put("facts_stored", stored)
+        if not len(stored):
+            self._engine.put("facts_before", stored)
+            return 0
+        return self._engine.materialise(
+            "facts_before",
+            f"SELECT {_FACT} FROM facts_stored WHERE prediction_id IN (SELECT prediction_id FROM attributed)"
+            " OR prediction_id IN (SELECT prediction_id FROM moved_before)",
+        )
+
     def _stored_facts(self) -> pa.Table:
         days = self._engine.sql(
-            f"SELECT DISTINCT predicted_us // {DAY_US} AS day FROM attributed WHERE NOT is_new"
-            f" UNION SELECT DISTINCT predicted_us // {DAY_US} FROM moved_before"
+            f"SELECT DISTINCT _predicted_us // {DAY_US} AS day FROM attributed WHERE NOT _is_new"
+            f" UNION SELECT DISTINCT _predicted_us // {DAY_US} FROM moved_before"
         )
         return self._ledger.facts(date_of(day * DAY_US) for day in values(days, "day"))
 
     def _before_and_after(self) -> None:
-        names = ", ".join(("prediction_id", "predicted_us", *(f'"{name}"' for name in self._columns.names)))
+        names = ", ".join(("prediction_id", "_predicted_us", *(f'"{name}"' for name in self._columns.names)))
         one_each = (
-            f"SELECT {names}, is_new FROM (SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY"
+            f"SELECT {names}, _is_new FROM (SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY"
             " received_us)"
-            " AS turn FROM attributed) AS turns WHERE turn = 1"
+            " AS _turn FROM attributed) AS turns WHERE _turn = 1"
         )
         self._engine.materialise("attributed_rows", one_each)
         self._engine.materialise(
             "rows_before",
-            f"SELECT {names} FROM attributed_rows WHERE NOT is_new UNION ALL SELECT {names} FROM moved_before",
+            f"SELECT {names} FROM attributed_rows WHERE NOT _is_new UNION ALL SELECT {names} FROM moved_before",
         )
         others = (
             "SELECT prediction_id FROM moved_before"
@@ -342,16 +354,16 @@ class Reading:
 
     def _keep_facts(self, *, moved: bool) -> None:
         """Keep the labels that count, by the date of their prediction; those of a row that moved, move along."""
-        kept = f"SELECT predicted_us // {DAY_US} AS day, {_FACT} FROM attributed WHERE bucket IS NOT NULL"
+        kept = f"SELECT _predicted_us // {DAY_US} AS day, {_FACT} FROM attributed WHERE _bucket IS NOT NULL"
         if moved:
             kept += (
-                f" UNION ALL SELECT rows.predicted_us // {DAY_US}, facts.prediction_id, facts.received_us,"
+                f" UNION ALL SELECT rows._predicted_us // {DAY_US}, facts.prediction_id, facts.received_us,"
                 " facts.revision,"
                 " facts.label FROM facts_before AS facts JOIN rows_after AS rows ON facts.prediction_id ="
                 " rows.prediction_id"
                 " WHERE facts.prediction_id IN (SELECT prediction_id FROM moved_before)"
             )
-            days = self._engine.sql(f"SELECT DISTINCT predicted_us // {DAY_US} AS day FROM moved_before")
+            days = self._engine.sql(f"SELECT DISTINCT _predicted_us // {DAY_US} AS day FROM moved_before")
             self._intake.replaced_dates = frozenset(date_of(day * DAY_US) for day in values(days, "day"))
             listed = ", ".join(f"'{date}'" for date in sorted(self._intake.replaced_dates))
             kept += (

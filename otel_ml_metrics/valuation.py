@@ -130,24 +130,22 @@ class Valuation:
 
     def _group(self, key: GroupKey, judgement: Judgement, sums: Sequence[tuple[str, int, str]]) -> Group:
         counts: dict[str, int] = {}
-        bins: dict[str, np.ndarray[Any, np.dtype[np.int64]]] = {}
-        sizes = {
-            f"{state.key}{sign}": state.bins
+        bins = {
+            f"{state.key}{sign}": np.zeros(state.bins, dtype=np.int64)
             for state in self._evaluation.states
             if isinstance(state, Binned)
             for sign in "+-"
         }
         for name, at, value in sums:
-            if name in sizes:
-                bins.setdefault(name, np.zeros(sizes[name], dtype=np.int64))[at] = int(value)
+            if name in bins:
+                bins[name][at] = int(value)
             else:
                 counts[name] = int(value)
         group = Group(key, judgement, counts.get(PREDICTIONS, 0), counts.get(LABELLED, 0), counts.get(EXPLICIT, 0))
         whole: dict[str, Counted] = {}
         for state in self._evaluation.states:
             if isinstance(state, Binned):
-                empty = np.zeros(state.bins, dtype=np.int64)
-                whole[state.key] = (bins.get(f"{state.key}+", empty), bins.get(f"{state.key}-", empty))
+                whole[state.key] = bins[f"{state.key}+"], bins[f"{state.key}-"]
             else:
                 whole[state.key] = counts.get(state.key, 0)
         totals = Totals(whole)

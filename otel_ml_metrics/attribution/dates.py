@@ -5,18 +5,15 @@ An id of ours is a UUIDv7: its first 48 bits are `predicted_at` in milliseconds,
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, timedelta
+from bisect import bisect_left
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PREFIX_LENGTH: Final = 8
-"""Leading hexadecimal digits that are compared: the top 32 of 48 bits, which is a step of 65.536 seconds."""
-
-_STEP_MS: Final = 1 << 16
-_PREFIX: Final = re.compile(rf"[0-9a-f]{{{PREFIX_LENGTH}}}")
+"""Leading characters that are compared: of an id of ours the top 32 of 48 bits, which is a step of 65.536 seconds."""
 
 
 def id_range(day: str) -> tuple[str, str]:
@@ -34,15 +31,13 @@ def _id_prefix(instant: datetime) -> str:
     return f"{digits[:8]}-{digits[8:]}"
 
 
-def dates_of_prefixes(prefixes: Iterable[str]) -> set[str]:
-    """UTC dates that ids with these leading digits can be of; what is no prefix of an id of ours is passed over."""
-    dates: set[str] = set()
-    for prefix in prefixes:
-        if _PREFIX.fullmatch(prefix):
-            start = int(prefix, 16) * _STEP_MS
-            dates |= {_date_of_ms(start), _date_of_ms(start + _STEP_MS - 1)}
-    return dates
-
-
-def _date_of_ms(milliseconds: int) -> str:
-    return (date(1970, 1, 1) + timedelta(days=milliseconds // 86_400_000)).isoformat()
+def dates_among(prefixes: Iterable[str], dates: Iterable[str]) -> set[str]:
+    """The dates among whose ids of ours some ids with these leading characters sort, whatever form they have."""
+    ordered = sorted(prefixes)
+    found = set()
+    for day in dates:
+        first, last = (each[:PREFIX_LENGTH] for each in id_range(day))
+        place = bisect_left(ordered, first)
+        if place < len(ordered) and ordered[place] <= last:
+            found.add(day)
+    return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from otel_ml_metrics.console.progress import Stages
-from otel_ml_metrics.console.tables import labels_line, plain_console, values_table
+from otel_ml_metrics.console.tables import labels_line, plain_console, show_values
 from otel_ml_metrics.console.terms import Exit, needing
 from otel_ml_metrics.instants import Duration
 
@@ -87,6 +87,13 @@ def complete(values: Sequence[Value]) -> list[Value]:
     return list(highest.values())
 
 
+def last_window(values: Sequence[Value]) -> list[Value]:
+    """Keep the values of all rows of the newest window, at every age."""
+    whole = [value for value in values if not value.slice]
+    newest = max((value.window_end for value in whole), default=None)
+    return [value for value in whole if value.window_end == newest]
+
+
 def _facts(done: Demo) -> Mapping[str, object]:
     return {
         "demo": {
@@ -103,7 +110,8 @@ def _facts(done: Demo) -> Mapping[str, object]:
 
 def _show(done: Demo, *, seconds: float) -> None:
     console = plain_console()
-    console.print(values_table(complete(done.report.values), title="Flights by day (UTC), champion against challenger"))
+    show_values(console, complete(done.report.values), title="Flights by day (UTC)")
+    show_values(console, last_window(done.report.values), title="The last day, from fresh to complete")
     console.print(labels_line(done.report))
     console.print(
         f"{done.predictions:,} predictions over HTTP, {done.labels:,} labels, {len(done.runs)} flow runs"

@@ -124,9 +124,11 @@ def _tell(report: Report) -> None:
         click.secho(f"Warning: {warning}", fg="yellow", err=True)
     if report.rejected_rows_file:
         click.secho(f"Warning: bad label rows are kept aside in {report.rejected_rows_file}", fg="yellow", err=True)
-    if delivery.endpoint is None and not report.read_only:
+    if report.read_only:
+        click.echo("Nothing was written or sent: a dry run, or an instant that the ledger stands past.", err=True)
+    elif delivery.endpoint is None:
         click.echo("No OTLP endpoint is set, so points wait in the ledger: set OTEL_EXPORTER_OTLP_ENDPOINT.", err=True)
-    elif delivery.kept and not report.read_only:
+    elif delivery.kept:
         message = f"{delivery.kept} points wait in the ledger for {delivery.endpoint}: {delivery.message}"
         click.secho(message, fg="red", err=True)
     if delivery.rejected:

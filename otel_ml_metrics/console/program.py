@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from traceback import print_exc
+
 import click
 
 from otel_ml_metrics.console.checking import check
@@ -22,14 +25,25 @@ class Program(click.Group):
             _fail(ctx, f"{error} Run it again.", Exit.UNEXPECTED)
         except OtelMLMetricsError as error:
             _fail(ctx, str(error), Exit.FIX)
-        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
         except Exception as error:
-            if ctx.params["traceback"]:
+            if _nobody_reads():
                 raise
+            if ctx.params["traceback"]:
+                print_exc()
             message = f"unexpected {type(error).__name__}: {error}\nWhere it happened: otel-ml-metrics --traceback ..."
             _fail(ctx, message, Exit.UNEXPECTED)
         return None
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of standard output has gone, as `head` does: click ends quietly then."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def _fail(ctx: click.Context, message: str, code: Exit) -> None:

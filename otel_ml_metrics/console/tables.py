@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from otel_ml_metrics.instants import Duration
 
@@ -21,10 +23,7 @@ if TYPE_CHECKING:
 Arm = tuple[str | None, str | None]  # version and variant
 Cell = tuple["datetime", "datetime", str]  # start and end of the window, maturity
 
-MOST_ARMS: Final = 3
-"""Versions or variants that fit side by side; more of them stand below each other."""
-
-PLAIN_WIDTH: Final = 140
+PLAIN_WIDTH: Final = 120
 """Columns of a table that goes into a file or a pipe."""
 
 MISSING: Final = "-"
@@ -36,39 +35,64 @@ def show_report(report: Report) -> None:
     console = plain_console()
     whole = [value for value in report.values if not value.slice]
     if whole:
-        console.print(values_table(whole, title=f"{report.evaluation} as of {minute(report.as_of)}"))
+        show_values(console, whole, title=f"{report.evaluation} as of {minute(report.as_of)}")
     else:
         console.print(f"{report.evaluation} as of {minute(report.as_of)}: no window became final or changed.")
     slices = len(report.values) - len(whole)
     if slices:
-        console.print(f"And {slices} values of slices: --format json has them all, with intervals and support.")
+        console.print(f"And {slices:,} values of slices: --format json has them all, with intervals and support.")
     console.print(labels_line(report))
 
 
-def values_table(values: Sequence[Value], *, title: str) -> Table:
-    """Lay out values of all rows: a line per window and age, a column per measure, versions or variants side by side.
+def show_values(console: Console, values: Sequence[Value], *, title: str) -> None:
+    """Print values of all rows: versions or variants side by side where that fits, else below each other.
+
+    Measures that do not fit beside each other get tables of their own.
+    """
+    arms = arm_names({(value.version, value.variant) for value in values}).values()
+    measures = list(dict.fromkeys(value.measure for value in values))
+    fits = _fits(console, beside := values_table(values, beside=True))
+    console.print(Text(f"{title}: {' | '.join(arms)}" if fits and len(arms) > 1 else title, style="bold"))
+    if fits:
+        console.print(beside)
+        return
+    for some in _that_fit(console, values, measures):
+        console.print(values_table([value for value in values if value.measure in some], beside=False))
+
+
+def _that_fit(console: Console, values: Sequence[Value], measures: list[str]) -> list[list[str]]:
+    """Split measures until the table of each part fits, or has one measure only."""
+    table = values_table([value for value in values if value.measure in measures], beside=False)
+    if len(measures) == 1 or _fits(console, table):
+        return [measures]
+    half = len(measures) // 2
+    return _that_fit(console, values, measures[:half]) + _that_fit(console, values, measures[half:])
+
+
+def _fits(console: Console, table: Table) -> bool:
+    unbounded = console.options.update(max_width=sys.maxsize)
+    return Measurement.get(console, unbounded, table).maximum <= console.width
+
+
+def values_table(values: Sequence[Value], *, beside: bool) -> Table:
+    """Lay out values of all rows: a line per window and age, a column per measure.
 
     Args:
         values: Without slices, in any order.
-        title: Above the table.
+        beside: Whether a cell holds the values of all versions or variants, or each of them has a line of its own.
 
     Returns:
         The table; without values it has no lines.
     """
-    arms = sorted({(value.version, value.variant) for value in values}, key=str)
-    names = arm_names(arms)
-    beside = len(arms) <= MOST_ARMS
-    groups: list[list[Arm]] = [arms] if beside else [[arm] for arm in arms]
+    names = arm_names({(value.version, value.variant) for value in values})
+    groups: list[list[Arm]] = [list(names)] if beside else [[arm] for arm in names]
     measures = list(dict.fromkeys(value.measure for value in values))
     found = {(_cell(value), (value.version, value.variant), value.measure): value for value in values}
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    heading = f"\n{' | '.join(names[arm] for arm in arms)}" if beside and len(arms) > 1 else ""
-    table.add_column("window")
-    table.add_column("age")
-    if not beside:
-        table.add_column("arm")
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for header in ("window", "age", *([] if beside else ["arm"])):
+        table.add_column(header, no_wrap=True)
     for header in (*(_header(measure, values) for measure in measures), "coverage", "support"):
-        table.add_column(f"{header}{heading}", justify="right")
+        table.add_column(header, justify="right", no_wrap=True)
     for cell in sorted({cell for cell, _, _ in found}, key=_order):
         for group in groups:
             lines = [[found.get((cell, arm, measure)) for arm in group] for measure in measures]
@@ -79,14 +103,16 @@ def values_table(values: Sequence[Value], *, title: str) -> Table:
 
 
 def arm_names(arms: Iterable[Arm]) -> dict[Arm, str]:
-    """Name each arm by what tells it from the others: the variant, the version, or both."""
-    known = list(arms)
-    variants = {variant for _, variant in known}
-    if len(variants) == len(known):
-        return {arm: arm[1] or MISSING for arm in known}
-    versions = {version for version, _ in known}
-    if len(versions) == len(known):
-        return {arm: arm[0] or MISSING for arm in known}
+    """Order the arms, the champion first, and name each by what tells it from the others.
+
+    >>> arm_names([("2", "challenger"), ("1", "champion")])
+    {('1', 'champion'): 'champion', ('2', 'challenger'): 'challenger'}
+    """
+    known = sorted(arms, key=lambda arm: (arm[1] != "champion", str(arm[1]), str(arm[0])))
+    for part in (1, 0):
+        names = {arm: arm[part] or MISSING for arm in known}
+        if len(set(names.values())) == len(known):
+            return names
     return {arm: f"{arm[1] or MISSING} {arm[0] or MISSING}" for arm in known}
 
 
@@ -118,7 +144,8 @@ def _order(cell: Cell) -> tuple[datetime, datetime, Duration]:
 
 def _header(measure: str, values: Sequence[Value]) -> str:
     unit = next(value.unit for value in values if value.measure == measure)
-    return measure if unit.startswith("{") or unit == "1" else f"{measure} [{unit}]"
+    words = measure.replace("_", "\n")
+    return words if unit.startswith("{") or unit == "1" else f"{words}\n{unit}"
 
 
 def _window(cell: Cell) -> str:

@@ -76,7 +76,7 @@ class FlowRuns:
         threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
 
     def wait_until_ready(self) -> None:
-        """Wait until Prefect's API answers.
+        """Wait until Prefect's API answers, for at most two minutes.
 
         Raises:
             RuntimeError: It did not start; its log says why.
@@ -156,5 +156,6 @@ def _private(environ: Mapping[str, str], home: Path) -> dict[str, str]:
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": f"{START_SECONDS:.0f}",  # 20 are too few on a busy machine
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
     }

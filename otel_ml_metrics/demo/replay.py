@@ -141,17 +141,17 @@ def replay(
     labels.mkdir(parents=True, exist_ok=True)
     played = flights.between(since, since + timedelta(days=days))
     ids = np.full(len(played), None, dtype=np.object_)
-    with _connection(server) as connection:
-        for day in (since + timedelta(days=number) for number in range(days)):
-            first, last = _rows(played.scheduled_at, day)
+    for day in (since + timedelta(days=number) for number in range(days)):
+        first, last = _rows(played.scheduled_at, day)
+        with _connection(server) as connection:  # one a day: the server closes one that idles while a day is evaluated
             for start in range(first, last, PER_REQUEST):
                 rows = slice(start, min(start + PER_REQUEST, last))
                 ids[rows] = _predict(connection, played.select(rows))
                 on_progress(rows.stop - rows.start)
-            server.flush()
-            label_file, landed = _write_labels(labels, day, played, ids)
-            as_of = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
-            yield ReplayedDay(day, as_of, last - first, landed, label_file)
+        server.flush()
+        label_file, landed = _write_labels(labels, day, played, ids)
+        as_of = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+        yield ReplayedDay(day, as_of, last - first, landed, label_file)
 
 
 def _wait_for(runner: uvicorn.Server, thread: threading.Thread) -> None:

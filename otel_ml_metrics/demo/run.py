@@ -53,7 +53,6 @@ slices: [carrier, origin]
 by: [version, variant]
 measures:
   - accuracy
-  - precision
   - recall
   - roc_auc
   - log_loss
@@ -129,6 +128,9 @@ def run_demo(directory: Path, *, days: int, seed: int, progress: Progress) -> De
         FlowRuns(directory / "prefect", log=directory / "prefect.log", environ=os.environ) as flow_runs,
     ):
         flights, models = _models(days, seed, progress)
+        progress("Starting Prefect", 0, 0)
+        flow_runs.wait_until_ready()
+        progress("Starting Prefect", 1, 1)
         with _serving(models, directory / "predictions") as server:
             played = _play(flights, server, directory / "labels", days=days, progress=progress)
             runs, replayed = _evaluate(played, flow_runs, monitoring, days=days, progress=progress)
@@ -227,10 +229,6 @@ def _evaluate(
         replayed.append(day)
         if days <= len(replayed) < days + SETTLING:
             continue
-        if not runs:
-            progress("Starting Prefect", 0, 0)
-            flow_runs.wait_until_ready()
-            progress("Starting Prefect", 1, 1)
         runs.append(_run(flow_runs, monitoring, day))
         progress(stage, len(runs), days)
     return runs, replayed

@@ -23,7 +23,7 @@ PREDICTIONS: Final = "predictions"
 LABELLED: Final = "labelled"
 EXPLICIT: Final = "explicit"
 SECOND_US: Final = 1_000_000
-KEY: Final = ("tile_us", "output", "version", "variant")
+KEY: Final = ("_tile_us", "output", "version", "variant")
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,15 @@ def attribute(engine: Engine, plan: DeltaPlan, *, waiting: bool) -> int:
     A waiting label was compared with every older row before, so only new rows can be its prediction.
     """
     columns = ", ".join(f"rows.{name_sql(name)}" for name in plan.columns)
-    facts = "SELECT prediction_id, received_us, revision, label, FALSE AS has_waited FROM incoming"
+    facts = "SELECT prediction_id, received_us, revision, label, FALSE AS _has_waited FROM incoming"
     if waiting:
         facts += " UNION ALL SELECT prediction_id, received_us, revision, label, TRUE FROM waiting"
     return engine.materialise(
         "attributed",
-        "SELECT facts.prediction_id, facts.received_us, facts.revision, facts.label, facts.has_waited, rows.is_new,"
-        f" rows.predicted_us, {_bucket_sql(plan)} AS bucket, {columns}"
-        f" FROM ({facts}) AS facts JOIN (SELECT *, TRUE AS is_new FROM new_rows UNION ALL SELECT *, FALSE AS is_new"
-        " FROM old_rows) AS rows ON facts.prediction_id = rows.prediction_id WHERE rows.is_new OR NOT facts.has_waited",
+        "SELECT facts.prediction_id, facts.received_us, facts.revision, facts.label, facts._has_waited, rows._is_new,"
+        f" rows._predicted_us, {_bucket_sql(plan)} AS _bucket, {columns}"
+        f" FROM ({facts}) AS facts JOIN (SELECT *, TRUE AS _is_new FROM new_rows UNION ALL SELECT *, FALSE AS _is_new"
+        " FROM old_rows) AS rows ON facts.prediction_id = rows.prediction_id WHERE rows._is_new OR NOT facts._has_waited",
     )
 
 
@@ -104,7 +104,7 @@ def define_single_effects(engine: Engine, plan: DeltaPlan) -> None:
     """Define `effects` where each prediction has its first and only label in `attributed`: each label adds itself."""
     engine.define(
         "effects",
-        f"SELECT *, {_tile_sql(plan)} AS tile_us, TRUE AS explicit, 1 AS sign FROM attributed WHERE bucket IS NOT NULL",
+        f"SELECT *, {_tile_sql(plan)} AS _tile_us, TRUE AS _explicit, 1 AS _sign FROM attributed WHERE _bucket IS NOT NULL",
     )
 
 
@@ -118,8 +118,8 @@ def materialise_effects(engine: Engine, plan: DeltaPlan) -> None:
         engine.materialise(f"placed_{moment}", _placed_sql(plan, moment))
         columns = ", ".join(f"rows.{name_sql(name)}" for name in plan.columns)
         parts.append(
-            f"SELECT rows.prediction_id, rows.predicted_us, {_tile_sql(plan)} AS tile_us, {columns}, known.bucket,"
-            f" known.label, known.explicit, known.sign * {sign} AS sign FROM ({_known_sql(plan, moment)}) AS known"
+            f"SELECT rows.prediction_id, rows._predicted_us, {_tile_sql(plan)} AS _tile_us, {columns}, known._bucket,"
+            f" known.label, known._explicit, known._sign * {sign} AS _sign FROM ({_known_sql(plan, moment)}) AS known"
             f" JOIN rows_{moment} AS rows ON known.prediction_id = rows.prediction_id"
         )
     engine.materialise("effects", " UNION ALL ".join(parts))
@@ -127,31 +127,31 @@ def materialise_effects(engine: Engine, plan: DeltaPlan) -> None:
 
 def _placed_sql(plan: DeltaPlan, moment: str) -> str:
     return (
-        f"SELECT facts.prediction_id, facts.received_us, facts.revision, facts.label, {_bucket_sql(plan)} AS bucket,"
-        f" greatest(facts.received_us - rows.predicted_us, 0) AS delay_us, rows.version, rows.variant"
+        f"SELECT facts.prediction_id, facts.received_us, facts.revision, facts.label, {_bucket_sql(plan)} AS _bucket,"
+        f" greatest(facts.received_us - rows._predicted_us, 0) AS delay_us, rows.version, rows.variant"
         f" FROM facts_{moment} AS facts JOIN rows_{moment} AS rows ON facts.prediction_id = rows.prediction_id"
     )
 
 
 def _known_sql(plan: DeltaPlan, moment: str) -> str:
     newest = (
-        "SELECT prediction_id, bucket, label, TRUE AS explicit FROM (SELECT *, row_number() OVER (PARTITION BY"
-        " prediction_id, bucket ORDER BY received_us DESC, revision DESC, label DESC) AS age"
-        f" FROM placed_{moment} WHERE bucket IS NOT NULL) AS aged WHERE age = 1"
+        "SELECT prediction_id, _bucket, label, TRUE AS _explicit FROM (SELECT *, row_number() OVER (PARTITION BY"
+        " prediction_id, _bucket ORDER BY received_us DESC, revision DESC, label DESC) AS age"
+        f" FROM placed_{moment} WHERE _bucket IS NOT NULL) AS aged WHERE age = 1"
     )
     if plan.implicit_from is not None:
         newest += (
             f" UNION ALL SELECT prediction_id, {plan.implicit_from}, FALSE, FALSE FROM rows_{moment} WHERE"
             " prediction_id"
-            f" NOT IN (SELECT prediction_id FROM placed_{moment} WHERE bucket <= {plan.implicit_from})"
+            f" NOT IN (SELECT prediction_id FROM placed_{moment} WHERE _bucket <= {plan.implicit_from})"
         )
     steps = (
-        "SELECT *, lag(label) OVER one AS label_before, lag(explicit) OVER one AS explicit_before"
-        f" FROM ({newest}) AS newest WINDOW one AS (PARTITION BY prediction_id ORDER BY bucket)"
+        "SELECT *, lag(label) OVER one AS label_before, lag(_explicit) OVER one AS explicit_before"
+        f" FROM ({newest}) AS newest WINDOW one AS (PARTITION BY prediction_id ORDER BY _bucket)"
     )
     return (
-        f"WITH steps AS ({steps}) SELECT prediction_id, bucket, label, explicit, 1 AS sign FROM steps UNION ALL"
-        " SELECT prediction_id, bucket, label_before, explicit_before, -1 FROM steps WHERE explicit_before IS NOT NULL"
+        f"WITH steps AS ({steps}) SELECT prediction_id, _bucket, label, _explicit, 1 AS _sign FROM steps UNION ALL"
+        " SELECT prediction_id, _bucket, label_before, explicit_before, -1 FROM steps WHERE explicit_before IS NOT NULL"
     )
 
 
@@ -162,12 +162,12 @@ def label_counts(engine: Engine, plan: DeltaPlan, moment: str) -> list[dict[str,
     something else than the one before, else duplicate; what is past the horizon is late and belongs to no order.
     """
     status = (
-        "CASE WHEN bucket IS NULL THEN 'late' WHEN place = 1 THEN 'matched' WHEN label = label_before THEN 'duplicate'"
+        "CASE WHEN _bucket IS NULL THEN 'late' WHEN place = 1 THEN 'matched' WHEN label = label_before THEN 'duplicate'"
         " ELSE 'revised' END"
     )
     ordered = (
         "SELECT *, row_number() OVER one AS place, lag(label) OVER one AS label_before"
-        f" FROM placed_{moment} WINDOW one AS (PARTITION BY prediction_id, bucket IS NULL ORDER BY"
+        f" FROM placed_{moment} WINDOW one AS (PARTITION BY prediction_id, _bucket IS NULL ORDER BY"
         " received_us, revision, label)"
     )
     return _counted(engine, plan, f"SELECT *, {status} AS status FROM ({ordered}) AS ordered")
@@ -178,8 +178,8 @@ def single_label_counts(engine: Engine, plan: DeltaPlan) -> list[dict[str, objec
     return _counted(
         engine,
         plan,
-        "SELECT *, greatest(received_us - predicted_us, 0) AS delay_us,"
-        " CASE WHEN bucket IS NULL THEN 'late' ELSE 'matched' END AS status FROM attributed",
+        "SELECT version, variant, greatest(received_us - _predicted_us, 0) AS delay_us,"
+        " CASE WHEN _bucket IS NULL THEN 'late' ELSE 'matched' END AS status FROM attributed",
     )
 
 
@@ -198,51 +198,51 @@ def _counted(engine: Engine, plan: DeltaPlan, labels: str) -> list[dict[str, obj
 def _bucket_sql(plan: DeltaPlan) -> str:
     """The bucket of a label by its delay; a label from before its prediction has delay 0; NULL past the horizon."""
     cases = " ".join(
-        f"WHEN facts.received_us - rows.predicted_us <= {bucket * SECOND_US} THEN {bucket}" for bucket in plan.buckets
+        f"WHEN facts.received_us - rows._predicted_us <= {bucket * SECOND_US} THEN {bucket}" for bucket in plan.buckets
     )
     return f"CASE {cases} END"
 
 
 def _tile_sql(plan: DeltaPlan) -> str:
     """Start of the tile; the remainder is made positive, since SQL rounds towards zero."""
-    past = f"((predicted_us - {plan.offset_us}) % {plan.tile_us} + {plan.tile_us}) % {plan.tile_us}"
-    return f"predicted_us - {past}"
+    past = f"((_predicted_us - {plan.offset_us}) % {plan.tile_us} + {plan.tile_us}) % {plan.tile_us}"
+    return f"_predicted_us - {past}"
 
 
 def prediction_sums(plan: DeltaPlan, rows: str, *, sign: int) -> str:
-    """SQL of the sums over predictions in a relation of rows, as (key, slices, bucket, columns s0, s1, …)."""
-    listed = [f"CAST({sign} * count(*) AS HUGEINT) AS s0"]
+    """SQL of the sums over predictions in a relation of rows, as (key, slices, _bucket, columns _s0, _s1, …)."""
+    listed = [f"CAST({sign} * count(*) AS HUGEINT) AS _s0"]
     for at, state in enumerate(plan.sums("predictions"), start=1):
-        listed.append(f"CAST({sign} * sum({state.to_sql(plan.kinds)}) AS HUGEINT) AS s{at}")
-    return _grouped(plan, f"SELECT *, {_tile_sql(plan)} AS tile_us, 0 AS bucket FROM {rows}", ", ".join(listed))
+        listed.append(f"CAST({sign} * sum({state.to_sql(plan.kinds)}) AS HUGEINT) AS _s{at}")
+    return _grouped(plan, f"SELECT *, {_tile_sql(plan)} AS _tile_us, 0 AS _bucket FROM {rows}", ", ".join(listed))
 
 
 def prediction_names(plan: DeltaPlan) -> list[str]:
-    """Name of each column s0, s1, … of `prediction_sums`."""
+    """Name of each column _s0, _s1, … of `prediction_sums`."""
     return [PREDICTIONS, *(state.key for state in plan.sums("predictions"))]
 
 
 def label_sums(plan: DeltaPlan) -> str:
-    """SQL of the sums over `effects`, as (key, slices, bucket, columns s0, s1, …)."""
+    """SQL of the sums over `effects`, as (key, slices, _bucket, columns _s0, _s1, …)."""
     listed = [
-        "CAST(sum(sign) AS HUGEINT) AS s0",
-        "CAST(coalesce(sum(CASE WHEN explicit THEN sign END), 0) AS HUGEINT) AS s1",
+        "CAST(sum(_sign) AS HUGEINT) AS _s0",
+        "CAST(coalesce(sum(CASE WHEN _explicit THEN _sign END), 0) AS HUGEINT) AS _s1",
     ]
     for at, state in enumerate(plan.sums("labelled"), start=2):
-        listed.append(f"CAST(sum(sign * ({state.to_sql(plan.kinds)})) AS HUGEINT) AS s{at}")
+        listed.append(f"CAST(sum(_sign * ({state.to_sql(plan.kinds)})) AS HUGEINT) AS _s{at}")
     return _grouped(plan, "SELECT * FROM effects", ", ".join(listed))
 
 
 def label_names(plan: DeltaPlan) -> list[str]:
-    """Name of each column s0, s1, … of `label_sums`."""
+    """Name of each column _s0, _s1, … of `label_sums`."""
     return [LABELLED, EXPLICIT, *(state.key for state in plan.sums("labelled"))]
 
 
 def bin_sums(plan: DeltaPlan) -> str:
-    """SQL of the counts per score bin over `effects`, with s0 for positives and s1 for negatives."""
+    """SQL of the counts per score bin over `effects`, with _s0 for positives and _s1 for negatives."""
     counts = (
-        "CAST(sum(CASE WHEN label THEN sign ELSE 0 END) AS HUGEINT) AS s0,"
-        " CAST(sum(CASE WHEN label THEN 0 ELSE sign END) AS HUGEINT) AS s1"
+        "CAST(sum(CASE WHEN label THEN _sign ELSE 0 END) AS HUGEINT) AS _s0,"
+        " CAST(sum(CASE WHEN label THEN 0 ELSE _sign END) AS HUGEINT) AS _s1"
     )
     return _grouped(
         plan, "SELECT * FROM effects WHERE score_bin >= 0 AND label IS NOT NULL", counts, also=("score_bin",)
@@ -250,15 +250,15 @@ def bin_sums(plan: DeltaPlan) -> str:
 
 
 def bin_names(binned: Binned) -> list[str]:
-    """Name of s0 and s1 of `bin_sums`."""
+    """Name of _s0 and _s1 of `bin_sums`."""
     return [f"{binned.key}+", f"{binned.key}-"]
 
 
 def _grouped(plan: DeltaPlan, rows: str, sums: str, also: Sequence[str] = ()) -> str:
-    """Group by key, over all rows and by each slice; `g_<field>` is 0 where a field is grouped by."""
-    fixed = [*KEY, "bucket", *also]
+    """Group by key, over all rows and by each slice; `_g_<field>` is 0 where a field is grouped by."""
+    fixed = [*KEY, "_bucket", *also]
     sets = [", ".join(map(name_sql, (*fixed, *fields))) for fields in ((), *plan.slices)]
-    flags = "".join(f", grouping({name_sql(field)}) AS {name_sql('g_' + field)}" for field in plan.slice_fields)
+    flags = "".join(f", grouping({name_sql(field)}) AS {name_sql('_g_' + field)}" for field in plan.slice_fields)
     keys = ", ".join(map(name_sql, (*fixed, *plan.slice_fields)))
     grouping = ", ".join(f"({each})" for each in sets)
     return f"SELECT {keys}{flags}, {sums} FROM ({rows}) AS summed GROUP BY GROUPING SETS ({grouping})"

@@ -63,7 +63,10 @@ class DuckDBEngine:
         """SQL of a relation over files, with `filename` and, for Parquet, `file_row_number`."""
         listed = ", ".join(text_sql(path) for path in paths)
         if form == "csv":
-            return f"read_csv([{listed}], header = true, all_varchar = true, union_by_name = true, filename = true)"
+            return (
+                f"read_csv([{listed}], header = true, all_varchar = true, union_by_name = true, filename = true,"
+                " null_padding = true, quote = '\"', escape = '\"')"
+            )
         return (
             f"read_parquet([{listed}], union_by_name = true, filename = true, file_row_number = true,"
             " hive_partitioning = false)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from otel_ml_metrics.engines.text import name_sql, text_sql
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.engines.port import Engine
 
 _ZONED: Final = r"'[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)? *(Z|z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)$'"
+_ZONED_TYPES: Final = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
 _NAIVE_TYPES: Final = ("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S", "DATE")
 
 
@@ -33,36 +34,56 @@ class Stretch:
     after_us: int | None
 
 
-def read_labels(engine: Engine, stretches: Sequence[Stretch], source: LabelFiles, *, kind: str) -> None:
+def read_labels(
+    engine: Engine, stretches: Sequence[Stretch], source: LabelFiles, *, kind: str
+) -> dict[str, int | None]:
     """Materialise `raw_labels`: every row of the files, read as far as it can be.
 
     Its columns are filename, prediction_id, received_us, revision, label, problem (NULL for a good row), and is_open:
     whether the row was not taken before.
 
+    Returns:
+        When the last label of each file was received; None where no row says.
+
     Raises:
         LabelSourceError: A file cannot be read, misses a column, or has instants without a zone.
     """
-    selects = [_select(engine, stretch, source, kind) for stretch in stretches]
-    engine.materialise("raw_labels", " UNION ALL ".join(selects))
-    naive = engine.sql(
-        "SELECT filename, count(*) AS rows FROM raw_labels GROUP BY filename"
-        " HAVING count(*) = count(*) FILTER (problem = 'no time zone') ORDER BY filename LIMIT 1"
+    selects = [
+        _select(engine, alike, types, source, kind) for stretch in stretches for alike, types in _alike(engine, stretch)
+    ]
+    try:
+        engine.materialise("raw_labels", " UNION ALL ".join(selects))
+    except EngineError as error:
+        paths = ", ".join(path for stretch in stretches for path in stretch.paths)
+        message = f"The label files cannot be read: {str(error).splitlines()[0]}. Mend or remove that one of {paths}."
+        raise LabelSourceError(message) from error
+    files = engine.sql(
+        "SELECT filename, max(received_us) AS last_us, count(*) = count(*) FILTER (problem = 'no time zone')"
+        " AS is_naive FROM raw_labels GROUP BY filename ORDER BY filename"
     ).to_pylist()
-    if naive:
-        raise _no_zone(naive[0]["filename"], source.received_at)
+    for file in files:
+        if file["is_naive"]:
+            raise _no_zone(file["filename"], source.received_at)
+    return {file["filename"]: file["last_us"] for file in files}
 
 
-def _select(engine: Engine, stretch: Stretch, source: LabelFiles, kind: str) -> str:
+def _alike(engine: Engine, stretch: Stretch) -> list[tuple[Stretch, dict[str, str]]]:
+    """Part files by their columns and types: read together, the engine would fill up and convert what differs."""
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for path in stretch.paths:
+        types = _types(engine, stretch, path)
+        groups.setdefault(tuple(sorted(types.items())), []).append(path)
+    return [(replace(stretch, paths=tuple(paths)), dict(types)) for types, paths in groups.items()]
+
+
+def _select(engine: Engine, stretch: Stretch, types: dict[str, str], source: LabelFiles, kind: str) -> str:
     scan = engine.scan(stretch.paths, form=stretch.form)
-    types = _types(engine, stretch, scan)
     wanted = [source.id, source.label, source.received_at, *([source.revision] if source.revision else [])]
     for column in wanted:
         if column not in types:
-            message = (
-                f"The label files have no column {column!r}, looked for in {stretch.paths[0]}. {suggest(column, types)}"
-            )
+            message = f"The label file {stretch.paths[0]} has no column {column!r}. {suggest(column, types)}"
             raise LabelSourceError(message)
-    identity = f"nullif(trim(CAST({name_sql(source.id)} AS VARCHAR)), '')"
+    identity = _identity_sql(f"CAST({name_sql(source.id)} AS VARCHAR)")
     received = _received_sql(stretch, source, types[source.received_at])
     label = _label_sql(name_sql(source.label), types[source.label], kind)
     revision = (
@@ -71,39 +92,36 @@ def _select(engine: Engine, stretch: Stretch, source: LabelFiles, kind: str) -> 
     naive = _is_naive_sql(source, types[source.received_at])
     is_open = "TRUE" if stretch.after_us is None else f"coalesce(received_us > {stretch.after_us}, FALSE)"
     return (
-        f"SELECT *, {is_open} AS is_open FROM (SELECT filename, {identity} AS prediction_id, {received} AS received_us,"
-        f" {revision} AS revision, {label} AS label, CASE WHEN {identity} IS NULL THEN 'no prediction id'"
-        f" WHEN {naive} THEN 'no time zone' WHEN {received} IS NULL THEN 'no instant'"
-        f" WHEN {label} IS NULL THEN 'no usable label' END AS problem FROM {scan})"
+        f"SELECT filename, prediction_id, received_us, revision, label, {is_open} AS is_open,"
+        " CASE WHEN prediction_id IS NULL THEN 'no prediction id' WHEN is_naive THEN 'no time zone'"
+        " WHEN received_us IS NULL THEN 'no instant' WHEN label IS NULL THEN 'no usable label' END AS problem"
+        f" FROM (SELECT filename, {identity} AS prediction_id, {received} AS received_us, {revision} AS revision,"
+        f" {label} AS label, {naive} AS is_naive FROM {scan})"
     )
 
 
-def _types(engine: Engine, stretch: Stretch, scan: str) -> dict[str, str]:
+def _identity_sql(text: str) -> str:
+    """An id without the spaces around it, NULL if nothing is left; `trim` is slow, so it sees only what may need it."""
+    may_need_it = f"starts_with({text}, ' ') OR ends_with({text}, ' ') OR strlen({text}) <> length({text})"
+    return f"nullif(CASE WHEN {may_need_it} THEN trim({text}) ELSE {text} END, '')"
+
+
+def _types(engine: Engine, stretch: Stretch, path: str) -> dict[str, str]:
     try:
-        rows = engine.sql(f"DESCRIBE SELECT * FROM {scan}").to_pylist()
+        rows = engine.sql(f"DESCRIBE SELECT * FROM {engine.scan([path], form=stretch.form)}").to_pylist()
     except EngineError as error:
-        broken = _broken(engine, stretch) or stretch.paths[0]
         message = (
-            f"The label file {broken} cannot be read as {stretch.form}: {str(error).splitlines()[0]}. If it is still"
+            f"The label file {path} cannot be read as {stretch.form}: {str(error).splitlines()[0]}. If it is still"
             " being written, write it aside and rename it when it is whole; else remove it."
         )
         raise LabelSourceError(message) from error
-    return {row["column_name"]: row["column_type"] for row in rows}
-
-
-def _broken(engine: Engine, stretch: Stretch) -> str | None:
-    for path in stretch.paths:
-        try:
-            engine.sql(f"DESCRIBE SELECT * FROM {engine.scan([path], form=stretch.form)}")
-        except EngineError:
-            return path
-    return None
+    return {row["column_name"]: row["column_type"] for row in rows if row["column_name"] != "filename"}
 
 
 def _received_sql(stretch: Stretch, source: LabelFiles, found: str) -> str:
     column = name_sql(source.received_at)
-    if found == "TIMESTAMP WITH TIME ZONE":
-        return f"epoch_us({column})"
+    if found in _ZONED_TYPES:
+        return f"epoch_us(CAST({column} AS TIMESTAMPTZ))"
     if found in _NAIVE_TYPES:
         if source.zone is None:
             raise _no_zone(stretch.paths[0], source.received_at)

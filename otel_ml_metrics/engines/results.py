@@ -22,7 +22,7 @@ def long_form(wide: pa.Table, names: Sequence[str], slice_fields: Sequence[str])
     """One row per sum that is not 0.
 
     Args:
-        wide: A row per group: key, slice fields with their flags `g_<field>`, columns s0, s1, …, and maybe score_bin.
+        wide: A row per group: key, slice fields with their flags `_g_<field>`, columns _s0, _s1, …, and maybe score_bin.
         names: Name of the sum in each column s0, s1, ….
         slice_fields: Fields that slice.
     """
@@ -30,17 +30,17 @@ def long_form(wide: pa.Table, names: Sequence[str], slice_fields: Sequence[str])
     bins = wide.column("score_bin") if "score_bin" in wide.column_names else pa.array([-1] * len(wide), pa.int16())
     parts = []
     for at, name in enumerate(names):
-        value = wide.column(f"s{at}").cast(pa.decimal128(38, 0))
+        value = wide.column(f"_s{at}").cast(pa.decimal128(38, 0))
         columns: dict[str, pa.ChunkedArray[Any] | pa.Array[Any]] = {
             "output": wide.column("output"),
             "version": wide.column("version"),
             "variant": wide.column("variant"),
             "slice": slices,
-            "bucket": wide.column("bucket").cast(pa.int64()),
+            "bucket": wide.column("_bucket").cast(pa.int64()),
             "sum": pa.array([name] * len(wide), pa.string()),
             "bin": bins.cast(pa.int16()),
             "value": value,
-            "tile_us": wide.column("tile_us").cast(pa.int64()),
+            "tile_us": wide.column("_tile_us").cast(pa.int64()),
         }
         table = pa.table([columns[each] for each in TILED_SUMS.names], schema=TILED_SUMS)
         parts.append(table.filter(pc.not_equal(value, pa.scalar(0, pa.decimal128(38, 0)))))
@@ -48,17 +48,17 @@ def long_form(wide: pa.Table, names: Sequence[str], slice_fields: Sequence[str])
 
 
 def _slices(wide: pa.Table, fields: Sequence[str]) -> pa.StringArray:
-    found_values = [values(wide, field) for field in fields]
-    flags = [values(wide, f"g_{field}") for field in fields]
-    texts: dict[tuple[str | None, ...], str] = {}
-    found = []
-    for at in range(len(wide)):
-        key = tuple(value[at] if flag[at] == 0 else None for value, flag in zip(found_values, flags, strict=True))
-        if key not in texts:
-            named = {field: value for field, value in zip(fields, key, strict=True) if value is not None}
-            texts[key] = json.dumps(named, ensure_ascii=False, sort_keys=True)
-        found.append(texts[key])
-    return pa.array(found, pa.string())
+    flags = [f"_g_{field}" for field in fields]
+    rows = list(zip(*(values(wide, name) for name in (*fields, *flags)), strict=True)) if fields else [()] * len(wide)
+    texts = {row: _slice_text(fields, row) for row in set(rows)}
+    return pa.array([texts[row] for row in rows], pa.string())
+
+
+def _slice_text(fields: Sequence[str], row: tuple[Any, ...]) -> str:
+    """The slice of a row that has a value of each field, and then a flag of each that is 0 where the value counts."""
+    grouped = zip(fields, row[: len(fields)], row[len(fields) :], strict=True)
+    named = {field: value for field, value, flag in grouped if flag == 0}
+    return json.dumps(named, ensure_ascii=False, sort_keys=True)
 
 
 def add_up(engine: Engine, parts: Sequence[pa.Table]) -> dict[int, pa.Table]:

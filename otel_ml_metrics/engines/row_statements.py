@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from otel_ml_metrics.attribution.dates import id_range
 from otel_ml_metrics.attribution.tables import values
-from otel_ml_metrics.engines.text import name_sql
+from otel_ml_metrics.engines.text import name_sql, text_sql
 from otel_ml_metrics.errors import ConfigurationError, EngineError, LogError, suggest
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class RowColumns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every column besides prediction_id and predicted_us."""
+        """Every column besides prediction_id and _predicted_us."""
         measured = [name for name in self.kinds if name not in self.slices]
         return ("output", "version", "variant", *self.slices, "score_bin", *measured)
 
@@ -78,7 +79,7 @@ def logged_types(engine: Engine, paths: Sequence[str]) -> dict[str, str]:
 
 
 def define_rows(engine: Engine, name: str, paths: Sequence[str], columns: RowColumns, *, without_lost: bool) -> None:
-    """Define a relation of rows: prediction_id, predicted_us, date, segment, row and the columns of the evaluation.
+    """Define a relation of rows: prediction_id, _predicted_us, _segment, _row and the columns of the evaluation.
 
     Args:
         engine: Where.
@@ -94,9 +95,9 @@ def _rows_sql(engine: Engine, paths: Sequence[str], columns: RowColumns, *, with
     types = logged_types(engine, paths) if paths else {}
     selected = {
         "prediction_id": "prediction_id" if paths else "CAST(NULL AS VARCHAR)",
-        "predicted_us": "epoch_us(predicted_at)" if paths else "CAST(NULL AS BIGINT)",
-        "segment": "parse_filename(filename)" if paths else "CAST(NULL AS VARCHAR)",
-        "row": "file_row_number" if paths else "CAST(NULL AS BIGINT)",
+        "_predicted_us": "epoch_us(CAST(predicted_at AS TIMESTAMPTZ))" if paths else "CAST(NULL AS BIGINT)",
+        "_segment": "parse_filename(filename)" if paths else "CAST(NULL AS VARCHAR)",
+        "_row": "file_row_number" if paths else "CAST(NULL AS BIGINT)",
     }
     for name in ("output", "version", "variant"):
         is_split = name == "output" or name in columns.by
@@ -117,42 +118,54 @@ def _rows_sql(engine: Engine, paths: Sequence[str], columns: RowColumns, *, with
         return rows
     return (
         f"SELECT * FROM ({rows}) AS logged WHERE NOT EXISTS"
-        " (SELECT 1 FROM lost WHERE lost.segment = logged.segment AND lost.row = logged.row)"
+        " (SELECT 1 FROM lost WHERE lost.segment = logged._segment AND lost.row = logged._row)"
     )
 
 
-def repeated_rows(engine: Engine) -> int:
+def repeated_rows(engine: Engine, *, has_old: bool) -> int:
     """Materialise `contenders`: every row of `new_rows` and `old_rows` whose id is there twice, and its place.
 
-    The smallest (predicted_us, segment, row) of an id comes first and wins, whatever was logged or found first.
+    The smallest (_predicted_us, _segment, _row) of an id comes first and wins, whatever was logged or found first.
+
+    Args:
+        engine: Where.
+        has_old: Whether `old_rows` has rows; looking for ids among them reads the new ones once more.
 
     Returns:
         How many rows lose.
     """
-    engine.materialise(
-        "repeated",
-        "SELECT prediction_id FROM new_rows GROUP BY prediction_id HAVING count(*) > 1"
-        " UNION SELECT DISTINCT prediction_id FROM new_rows"
-        " WHERE prediction_id IN (SELECT prediction_id FROM old_rows)",
-    )
+    repeated = "SELECT prediction_id FROM new_rows GROUP BY prediction_id HAVING count(*) > 1"
+    if has_old:
+        old = "SELECT prediction_id FROM old_rows"
+        repeated += f" UNION SELECT DISTINCT prediction_id FROM new_rows WHERE prediction_id IN ({old})"
+    if not engine.materialise("repeated", repeated):
+        return 0
     engine.materialise(
         "contenders",
-        "SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY predicted_us, segment, row) AS place FROM ("
-        "SELECT prediction_id, predicted_us, segment, row, TRUE AS is_new FROM new_rows"
+        "SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY _predicted_us, _segment, _row) AS place FROM ("
+        "SELECT prediction_id, _predicted_us, _segment, _row, TRUE AS _is_new FROM new_rows"
         " WHERE prediction_id IN (SELECT prediction_id FROM repeated)"
-        " UNION ALL SELECT prediction_id, predicted_us, segment, row, FALSE AS is_new FROM old_rows"
+        " UNION ALL SELECT prediction_id, _predicted_us, _segment, _row, FALSE AS _is_new FROM old_rows"
         " WHERE prediction_id IN (SELECT prediction_id FROM repeated))",
     )
     return int(engine.sql("SELECT count(*) AS losing FROM contenders WHERE place > 1").column("losing")[0].as_py())
 
 
-def foreign_segments(engine: Engine) -> set[str]:
-    """Name the new segments that have ids which do not tell their date.
+def foreign_segments(engine: Engine, dated: Mapping[str, Sequence[str]]) -> set[str]:
+    """Name the segments that have ids which do not tell their date.
 
-    `segment_bounds` has a row for each: segment, and the first and last (not included) id of its date.
+    The bounds of a date are literals: the statistics of a file usually say that nothing in it is beyond them.
+
+    Args:
+        engine: Reads them.
+        dated: Paths of segments by the date of their predictions.
     """
-    query = (
-        "SELECT DISTINCT segment FROM new_rows JOIN segment_bounds USING (segment)"
-        " WHERE prediction_id < first_id OR prediction_id >= last_id"
-    )
+    parts = []
+    for date, paths in dated.items():
+        first, last = map(text_sql, id_range(date))
+        parts.append(
+            f"SELECT DISTINCT parse_filename(filename) AS segment FROM {engine.scan(paths, form='parquet')}"
+            f" WHERE prediction_id < {first} OR prediction_id >= {last}"
+        )
+    query = " UNION ALL ".join(parts)
     return set(values(engine.sql(query), "segment"))

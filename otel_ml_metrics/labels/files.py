@@ -57,15 +57,16 @@ def label_files(source: LabelFiles) -> dict[str, LabelFile]:
     Hidden files (a leading dot or underscore) are passed over: other programs write files aside under such names.
     """
     path = Path(source.path)
-    pattern = path / "**" / "*" if path.is_dir() else path
-    root = Path(*_fixed_parts(pattern)) if glob.has_magic(str(pattern)) else pattern.parent
-    found = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
+    root = _folder_of(path)
+    rest = path.relative_to(root)
+    pattern = Path(glob.escape(str(root))) / ("**/*" if path == root else rest)
+    found = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
     files = {}
     for each in map(Path, found):
         if (
             each.is_file()
             and not each.name.startswith((".", "_"))
-            and (not path.is_dir() or each.name.endswith(_ENDINGS))
+            and (path != root or each.name.endswith(_ENDINGS))
         ):
             form = "csv" if each.name.lower().endswith((".csv", ".csv.gz")) else "parquet"
             name = each.relative_to(root).as_posix()
@@ -73,10 +74,11 @@ def label_files(source: LabelFiles) -> dict[str, LabelFile]:
     return files
 
 
-def _fixed_parts(pattern: Path) -> list[str]:
-    parts: list[str] = []
-    for part in pattern.parts:
-        if glob.has_magic(part):
+def _folder_of(path: Path) -> Path:
+    """The folder that the names of files start at. Its own name is meant as it is, whatever glob would make of it."""
+    folder = Path(path.anchor)
+    for part in path.relative_to(folder).parts:
+        if not (folder / part).is_dir():
             break
-        parts.append(part)
-    return parts
+        folder /= part
+    return folder

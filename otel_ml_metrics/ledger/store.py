@@ -16,7 +16,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from otel_ml_metrics.attribution.tables import LOST, TILED_SUMS, fact_schema
-from otel_ml_metrics.errors import LedgerBusyError, LedgerMismatchError, LedgerMovedError
+from otel_ml_metrics.errors import LedgerBusyError, LedgerError, LedgerMismatchError, LedgerMovedError
 from otel_ml_metrics.ledger import schema
 from otel_ml_metrics.ledger.schema import decode, encode
 
@@ -109,6 +109,7 @@ class Ledger:
     Raises:
         LedgerMismatchError: The database holds the ledger of another evaluation.
         LedgerBusyError: Another run holds the database for longer than a minute.
+        LedgerError: There is no such database, it is none, or its disk is full.
     """
 
     def __init__(self, url: str, *, name: str, label_kind: str) -> None:
@@ -119,6 +120,11 @@ class Ledger:
         with self.transaction() as connection:
             schema.metadata.create_all(connection)
         self._check_name()
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        return self.url.render_as_string(hide_password=True)
 
     @property
     def path(self) -> Path | None:
@@ -132,12 +138,15 @@ class Ledger:
         try:
             with self._engine.begin() as connection:
                 yield connection
-        except sa.exc.OperationalError as error:
-            if "locked" not in str(error.orig) and "busy" not in str(error.orig):
-                message = f"The ledger {self.url.render_as_string(hide_password=True)} cannot be used: {error.orig}"
+        except sa.exc.IntegrityError:
+            raise
+        except sa.exc.DatabaseError as error:
+            if isinstance(error, sa.exc.OperationalError) and "locked" in str(error.orig):
+                message = f"Another run holds the ledger {self.shown}; nothing was changed. Run again later."
                 raise LedgerBusyError(message) from error
-            message = f"Another run holds the ledger {self.url.render_as_string(hide_password=True)}; run again later."
-            raise LedgerBusyError(message) from error
+            advice = "See that it is a ledger, and that its disk has room."
+            message = f"The ledger {self.shown} cannot be used: {error.orig}. {advice}"
+            raise LedgerError(message) from error
 
     def head(self) -> Head:
         """Where the ledger stands."""
@@ -244,13 +253,13 @@ class Ledger:
             row = connection.execute(sa.select(schema.head.c.name, schema.head.c.schema_version)).first()
         if row is not None and row.name != self.name:
             message = (
-                f"The ledger {self.url.render_as_string(hide_password=True)} belongs to the evaluation {row.name!r},"
+                f"The ledger {self.shown} belongs to the evaluation {row.name!r},"
                 f" not to {self.name!r}. Give each evaluation a ledger of its own, or write name: {row.name} again."
             )
             raise LedgerMismatchError(message)
         if row is not None and row.schema_version != schema.SCHEMA_VERSION:
             message = (
-                f"The ledger {self.url.render_as_string(hide_password=True)} has schema {row.schema_version}, and this"
+                f"The ledger {self.shown} has schema {row.schema_version}, and this"
                 f" version of otel-ml-metrics knows schema {schema.SCHEMA_VERSION}. Use the version that wrote it."
             )
             raise LedgerMismatchError(message)
@@ -305,9 +314,12 @@ class Ledger:
 
 def _engine(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url)
-    if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        return _server_engine(url)
+    try:
+        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        message = f"The folder of the ledger {url.database} cannot be made: {problem.strerror}."
+        raise LedgerError(message) from problem
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, poolclass=sa.pool.NullPool)
 
     @sa.event.listens_for(engine, "connect")
@@ -316,6 +328,17 @@ def _engine(url: sa.URL) -> sa.Engine:
         connection.execute("PRAGMA synchronous = FULL")
 
     return engine
+
+
+def _server_engine(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(url)
+    except ModuleNotFoundError as missing:
+        message = (
+            f"The driver {missing.name} of the ledger {url.render_as_string(hide_password=True)} is not installed. Run:"
+            f" pip install {missing.name}, or name another driver, as in postgresql+psycopg://."
+        )
+        raise LedgerError(message) from missing
 
 
 def _replace(connection: sa.Connection, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from typing import Literal as OneOf
 
@@ -62,7 +63,7 @@ class Sum:
     rows: Rows = "labelled"
     wide: bool = True
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Name and definition in one; it says everything that changes the value."""
         condition = "" if self.condition is None else f" where {self.condition}"

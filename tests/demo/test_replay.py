@@ -14,9 +14,11 @@ from otel_ml_metrics.demo.replay import ReplayedDay, Server, replay, serve
 from otel_ml_metrics.demo.server import create_app
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     import pyarrow as pa
+    from fastapi import Request, Response
 
     from otel_ml_metrics.demo.flights import Flights
     from otel_ml_metrics.demo.model import Model
@@ -100,3 +102,24 @@ def test_a_server_that_refuses_stops_the_replay(
     """A server that was not made for replays answers 422, and the error carries what it said."""
     with serve(create_app(models, log=log)) as server, pytest.raises(ConnectionError, match=r"422.*predicted_at"):
         _replay(flights, server, tmp_path / "labels")
+
+
+def test_each_day_has_its_own_connection(
+    flights: Flights, models: tuple[Model, Model], log: Path, tmp_path: Path
+) -> None:
+    """Between two days an evaluation may run for minutes, and a server closes a connection that idles for seconds."""
+    app = create_app(models, log=log, replay=True)
+    ports: list[int] = []
+
+    @app.middleware("http")
+    async def note_port(request: Request, respond: Callable[[Request], Awaitable[Response]]) -> Response:
+        if request.client is not None:
+            ports.append(request.client.port)
+        return await respond(request)
+
+    with serve(app) as server:
+        by_day = [
+            (len(set(ports)), day.predictions) for day in replay(flights, server, tmp_path, since=SINCE, days=DAYS)
+        ]
+
+    assert [connections for connections, predictions in by_day if predictions] == [1, 2]

@@ -123,6 +123,7 @@ def test_an_endpoint_that_is_down_fails_the_run_and_keeps_the_points(
 ) -> None:
     """Somebody should look, so the run fails by a name of its own; the values are safe and say so."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", CLOSED_PORT)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
 
     state = run(material)
 
@@ -136,6 +137,7 @@ def test_kept_points_are_sent_by_the_next_run(
     """A run that finds nothing new still sends what an earlier one could not."""
     with monkeypatch.context() as down:
         down.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", CLOSED_PORT)
+        down.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
         run(material)
     assert receiver.points == ()
 

@@ -21,14 +21,14 @@ class Environment:
     folder: Path
     workspace: Path
 
-    def run(self, *command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 300, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a program of the environment and fail with what it said if it fails."""
-        done = self.attempt(*command, timeout=timeout)
+        done = self.attempt(*command, timeout=timeout, **settings)
         assert done.returncode == 0, f"{command} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
 
-    def attempt(self, *command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        """Run a program of the environment, whatever its exit code."""
+    def attempt(self, *command: str, timeout: float = 300, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of the environment, whatever its exit code; `settings` are environment variables."""
         program, *arguments = command
         found = self.folder / "bin" / program
         environ = {
@@ -37,7 +37,7 @@ class Environment:
         return subprocess.run(
             [str(found), *arguments],
             cwd=self.workspace,
-            env=environ,
+            env=environ | settings,
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

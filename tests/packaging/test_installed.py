@@ -95,7 +95,9 @@ def test_the_lowest_declared_versions_work(lowest: Environment) -> None:
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
 
     lowest.run(
-        *("python", "-m", "pytest", "tests", "--quiet", "--ignore=tests/packaging", "--numprocesses=2"),
-        *("-m", "not (end_to_end or prefect or registry or slow)", "--override-ini=filterwarnings=default"),
+        *("python", "-m", "pytest", "tests", "--quiet", "--numprocesses=2", "--override-ini=filterwarnings=default"),
+        *(f"--ignore=tests/{folder}" for folder in ("cli", "end_to_end", "flows", "packaging")),
+        *("-m", "not (end_to_end or prefect or registry or slow)"),
+        HYPOTHESIS_PROFILE="smoke",
         timeout=840,
     )

@@ -1,0 +1,207 @@
+"""Prediction logs, label files and evaluations on disk, for tests: written by hand in the layout of the log."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from otel_ml_metrics.configuration import Evaluation
+from otel_ml_metrics.evaluator import Evaluator
+from tests.evaluation.oracle import DECLARED, FACT_COLUMNS, PREDICTION_COLUMNS, Key, Settings, bin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from otel_ml_metrics.evaluation_report import Report, Value
+
+MODEL: Final = "flight-delay"
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+START: Final = datetime(2013, 4, 8, tzinfo=UTC)
+MINUTE: Final = timedelta(minutes=1)
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+INSTANT: Final = pa.timestamp("us", tz="UTC")
+
+SEGMENT: Final = pa.schema(
+    [
+        pa.field("prediction_id", pa.string(), nullable=False),
+        pa.field("predicted_at", INSTANT, nullable=False),
+        ("output", pa.string()),
+        ("version", pa.string()),
+        ("variant", pa.string()),
+        ("score", pa.float64()),
+        ("prediction", pa.bool_()),
+        ("score_bin", pa.int16()),
+        ("duration", pa.float64()),
+        ("weight", pa.float64()),
+        ("acted_on", pa.bool_()),
+        ("trace_id", pa.string()),
+        ("span_id", pa.string()),
+        ("carrier", pa.string()),
+        ("origin", pa.string()),
+        ("fare", pa.float64()),
+    ],
+    metadata={"otel_ml_metrics.schema": "1", "otel_ml_metrics.bins": "logit1024"},
+)
+LABELS: Final = pa.schema(
+    [("prediction_id", pa.string()), ("label", pa.bool_()), ("received_at", INSTANT), ("revision", pa.int64())]
+)
+
+
+def us(instant: datetime) -> int:
+    """Microseconds of Unix time."""
+    return (instant - EPOCH) // timedelta(microseconds=1)
+
+
+def at(instant_us: int) -> datetime:
+    """The instant of microseconds of Unix time."""
+    return EPOCH + timedelta(microseconds=instant_us)
+
+
+def native_id(predicted_at: datetime, number: int) -> str:
+    """An id as the monitor makes it: a UUIDv7 that carries the instant."""
+    milliseconds = us(predicted_at) // 1000
+    return f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7000-8000-{number:012x}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """A prediction as it is logged."""
+
+    id: str = "p-1"
+    predicted_at: datetime = START
+    score: float | None = 0.8
+    prediction: bool | None = True
+    fare: float | None = 100.0
+    carrier: str | None = "UA"
+    origin: str | None = "EWR"
+    version: str = "1"
+    variant: str = "champion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """A label as it is received."""
+
+    id: str = "p-1"
+    label: bool = True
+    received_at: datetime = START + HOUR
+    revision: int = 0
+
+
+@dataclass
+class World:
+    """A folder with a prediction log and label files, and everything that was ever put there."""
+
+    folder: Path
+    predictions: list[tuple[Any, ...]] = field(default_factory=list)
+    facts: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def log(self, rows: Iterable[Prediction], name: str | None = None, schema: pa.Schema = SEGMENT) -> None:
+        """Write one segment per date; `name` orders segments against each other."""
+        dates: dict[str, list[Prediction]] = {}
+        for row in rows:
+            dates.setdefault(row.predicted_at.date().isoformat(), []).append(row)
+        for date, members in dates.items():
+            made = f"{len(self.predictions):06d}" if name is None else name
+            segment = f"s-1-{made}{date.replace('-', '')}.parquet"
+            folder = self.folder / "predictions" / f"model={MODEL}" / f"dt={date}"
+            folder.mkdir(parents=True, exist_ok=True)
+            aside = folder / f".tmp-{made}"
+            parquet.write_table(_segment(members, schema), aside)
+            aside.rename(folder / segment)
+            self.predictions += [(each.id, us(each.predicted_at), segment, *_facets(each)) for each in members]
+
+    def label(self, rows: Iterable[Fact], name: str | None = None, form: str = "parquet") -> Path:
+        """Write one label file."""
+        rows = list(rows)
+        folder = self.folder / "labels"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{f'{len(self.facts):06d}' if name is None else name}.{form}"
+        plain = [(each.id, each.label, each.received_at, each.revision) for each in rows]
+        if form == "csv":
+            with path.open("w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(LABELS.names)
+                writer.writerows([(*row[:2], row[2].isoformat(), row[3]) for row in plain])
+        else:
+            columns = list(zip(*plain, strict=True)) or [()] * 4
+            parquet.write_table(pa.table(dict(zip(LABELS.names, map(list, columns), strict=True)), LABELS), path)
+        self.facts += [(each.id, each.label, us(each.received_at), each.revision) for each in rows]
+        return path
+
+    @property
+    def predictions_frame(self) -> pd.DataFrame:
+        """Everything that was logged, for the oracle."""
+        frame = pd.DataFrame(self.predictions, columns=list(PREDICTION_COLUMNS)).astype(
+            dict.fromkeys(("prediction", "carrier", "origin"), object) | dict.fromkeys(("score", "fare"), float)
+        )
+        return frame.where(frame.notna() | ~frame.columns.isin(["prediction", "carrier", "origin"]), None)
+
+    @property
+    def facts_frame(self) -> pd.DataFrame:
+        """Every label that was written, for the oracle."""
+        return pd.DataFrame(self.facts, columns=list(FACT_COLUMNS)).astype({"received_us": "int64"})
+
+    def evaluation(self, settings: Settings | None = None, **given: Any) -> Evaluation:
+        """An evaluation of this folder."""
+        settings = settings or Settings()
+        defaults: dict[str, Any] = {
+            "model": MODEL,
+            "predictions": self.folder / "predictions",
+            "labels": {"path": str(self.folder / "labels"), "revision": "revision"},
+            "ledger": f"sqlite:///{self.folder}/ledger.db",
+            "measures": DECLARED,
+            "window": timedelta(microseconds=settings.window_us),
+            "window_offset": timedelta(microseconds=settings.offset_us),
+            "attribution_window": timedelta(microseconds=settings.attribution_us),
+            "maturities": [timedelta(microseconds=age) for age in settings.maturities_us],
+            "slices": [list(fields) for fields in settings.slices],
+            "by": settings.by,
+            "provisional": settings.provisional,
+        }
+        if settings.grace_us is not None:
+            defaults["implicit_negative"] = {"grace": timedelta(microseconds=settings.grace_us)}
+        return Evaluation(**defaults | given)
+
+    def run(self, as_of: datetime, **given: Any) -> Report:
+        """Run the evaluation once, with nowhere to send to."""
+        with Evaluator(self.evaluation(**given), environ={}) as evaluator:
+            return evaluator.run(as_of=as_of)
+
+
+def _facets(row: Prediction) -> Sequence[Any]:
+    return (row.score, row.prediction, row.fare, row.carrier, row.origin, row.version, row.variant)
+
+
+def _segment(rows: Sequence[Prediction], schema: pa.Schema) -> pa.Table:
+    columns: dict[str, list[Any]] = {
+        name: [getattr(row, name, None) for row in rows] for name in schema.names
+    }  # fmt: skip
+    columns["prediction_id"] = [row.id for row in rows]
+    columns["score_bin"] = [bin_of(row.score) for row in rows]
+    return pa.table(columns, schema)
+
+
+_UNITS: Final = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": MINUTE, "s": timedelta(seconds=1)}
+
+
+def key_of(value: Value) -> Key:
+    """What a value of a report is the value of, as the oracle names it."""
+    age = int(value.maturity[:-1]) * _UNITS[value.maturity[-1]]
+    return Key(
+        value.measure,
+        us(value.window_start),
+        age // timedelta(microseconds=1),
+        value.version,
+        value.variant,
+        tuple(sorted(value.slice.items())),
+        value.stage,
+    )
