@@ -5,6 +5,12 @@ brier_score and roc_auc (binned) per day, version and variant, over all rows and
 sums; the evaluator also checks the labels, looks for repeated ids, keeps every label in a ledger that is durable and
 says what a later run has to correct, and gives values with intervals. They take turns in one process; the ratio is that
 of the medians.
+
+Found (2026-11): of a run's processor time a fifth is the join, a tenth each goes to reading and checking labels, to
+looking for repeated ids (a hash table of the log's ids, which the SQL does without) and to the sums; the ledger takes
+8 % and the values 10 %. What had cost more: `trim` on every label id, texts of expressions made anew for each total, an
+anti-join for labels without prediction where counting tells that there is none, scans of ids that the statistics of the
+segments make needless, and an array of zeros per bin.
 """
 
 from __future__ import annotations
@@ -71,9 +77,10 @@ def make(folder: Path, rows: int) -> None:
         delay_us = (random.exponential(5 * 3_600, size) * 1e6).astype(np.int64)
         received_us = predicted_us + np.minimum(delay_us, int(ATTRIBUTION.total_seconds() * 1e6))
         order = np.argsort(received_us)
-        labels = {
-            "prediction_id": pa.array(list(ids)).take(pa.array(order)),
-            "late": pa.array(random.uniform(size=size) < score).take(pa.array(order)),
+        texts = np.array(list(ids), dtype=object)
+        labels: dict[str, pa.Array[Any]] = {
+            "prediction_id": pa.array(texts[order]),
+            "late": pa.array((random.uniform(size=size) < score)[order]),
             "landed_at": pa.array(received_us[order], pa.timestamp("us", tz="UTC")),
         }
         parquet.write_table(pa.table(labels), folder / "labels" / f"{batch:04}.parquet")

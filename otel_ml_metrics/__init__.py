@@ -43,12 +43,22 @@ _HOMES = {
 }
 
 
+_EVALUATING = frozenset({"duckdb", "opentelemetry", "pyarrow", "sqlalchemy", "yaml"})
+"""What the extra `evaluate` brings; the core has none of it but the API of OpenTelemetry."""
+
+
 def __getattr__(name: str) -> object:
     """Import a name when it is first used (PEP 562): importing the package loads nothing."""
     if name not in _HOMES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    found: object = getattr(import_module(_HOMES[name]), name)
+    try:
+        found: object = getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] not in _EVALUATING:
+            raise
+        errors = import_module("otel_ml_metrics.errors")
+        raise errors.MissingExtraError(missing.name, "evaluate", "Evaluating labels") from missing
     globals()[name] = found
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,7 @@ class Advance:
             if earlier_us is None
             else {_of(each) for each in calendar.judgements(windows, as_of_us=earlier_us) if each.is_final}
         )
+        self._were_final = were_final
         judgements = list(calendar.judgements(windows, as_of_us=self._as_of_us))
         newest = {(calendar.newest(each, as_of_us=self._as_of_us), each.seconds_whole) for each in calendar.maturities}
         is_current = {_of(each) for each in judgements if not each.is_final or _of(each) in newest}
@@ -114,12 +116,24 @@ class Advance:
         before = [each for each in judgements if each.window_us in touched and _of(each) in were_final]
         self.groups = self._valuation.groups(self._load({each.window_us for each in after}, new=True), after)
         self._before = self._valuation.groups(self._load({each.window_us for each in before}, new=False), before)
+        self._before = self._as_it_was_defined(self._before)
         final = {key: group for key, group in self.groups.items() if group.judgement.is_final}
         compared = {key: group for key, group in final.items() if key[0] in touched or key[:2] not in were_final}
         self._new, self._revised = changed(self._before, compared)
         self._first = {key for key in compared if key not in self._before}
         self._current = [group for key, group in sorted(self.groups.items()) if key[:2] in is_current]
         self._count_values({key for key in compared if key[:2] not in were_final})
+
+    def _as_it_was_defined(self, groups: Groups) -> Groups:
+        """Groups with only the measures and maturities that the ledger had: it has no sums of the others."""
+        kept = self._head.definition or {"measures": {}, "maturities": []}
+        return {
+            key: replace(
+                group, values={name: value for name, value in group.values.items() if name in kept["measures"]}
+            )
+            for key, group in groups.items()
+            if group.judgement.maturity.seconds_whole in kept["maturities"]
+        }
 
     def _count_values(self, newly_final: set[GroupKey]) -> None:
         self.undefined: dict[str, int] = {}
@@ -197,7 +211,15 @@ class Advance:
             for key, names in self._revised.items():
                 changes[key] = changes.get(key, frozenset()) | names
         provisional = [group for group in self._current if not group.judgement.is_final]
-        return [*emission.history(self.groups, changes, first), *emission.current(provisional), *counts]
+        history = emission.history(self.groups, changes, first)
+        if not self._evaluation.resend_revisions and any(key[:2] in self._were_final for key in first | changes.keys()):
+            history = self._not_sent_before(history)
+        return [*history, *emission.current(provisional), *counts]
+
+    def _not_sent_before(self, points: list[LaggingPoint]) -> list[LaggingPoint]:
+        """Leave out the second value of a series and time: one that was undefined for a while has been sent before."""
+        emitted = self._ledger.emitted({point.time_unix_nano for point in points})
+        return [point for point in points if (point.series, point.time_unix_nano) not in emitted]
 
     def _summary(self, points: int) -> dict[str, Any]:
         inputs = [each.kind for each in self._intake.inputs]

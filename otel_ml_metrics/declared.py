@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any, Final, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -166,7 +167,10 @@ def _check_zone(found: str | None) -> None:
     try:
         ZoneInfo(found)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        message = f"{found!r} is no time zone. {suggest(found, available_timezones())}"
+        near = get_close_matches(found, available_timezones(), n=1)
+        message = (
+            f"{found!r} is no time zone. Write one of IANA's names, such as {(near or ['Europe/Berlin'])[0]} or UTC."
+        )
         raise ConfigurationError(message, "labels.zone") from error
 
 

@@ -1,8 +1,8 @@
-"""What the sums of a ledger mean: an evaluation that means something else needs another ledger."""
+"""What the sums of a ledger mean, and which changes of an evaluation a live ledger takes over."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_ml_metrics.errors import LedgerMismatchError
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otel_ml_metrics.configuration import Evaluation
+
+_FIXED: Final = ("model", "task", "window", "window_offset", "tile", "attribution_window", "grace", "by")
 
 
 def definition_of(evaluation: Evaluation) -> dict[str, Any]:
@@ -30,14 +32,19 @@ def definition_of(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def check_definition(evaluation: Evaluation, kept: Mapping[str, Any]) -> None:
-    """See that the sums of a ledger still mean what the evaluation says.
+    """See that what the ledger has said so far still stands; measures, slices and maturities may come and go.
 
     Raises:
         LedgerMismatchError: Names what changed, and how to go on.
     """
     found = definition_of(evaluation)
     changes = [
-        f"{name} was {kept.get(name)!r} and is {found[name]!r}" for name in found if found[name] != kept.get(name)
+        f"{name} was {kept.get(name)!r} and is {found[name]!r}" for name in _FIXED if found[name] != kept.get(name)
+    ]
+    changes += [
+        f"the measure {name!r} has another expression (give the new one another name)"
+        for name, keys in found["measures"].items()
+        if kept["measures"].get(name, keys) != keys
     ]
     if changes:
         message = (

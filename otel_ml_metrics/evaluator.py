@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 from otel_ml_metrics.advance import Advance, keep_aside
 from otel_ml_metrics.attribution.calendar import Calendar
-from otel_ml_metrics.definition import check_definition
+from otel_ml_metrics.definition import check_definition, definition_of
 from otel_ml_metrics.emission import Totals
 from otel_ml_metrics.engines.duckdb import DuckDBEngine
-from otel_ml_metrics.errors import InstantError, LedgerMovedError
+from otel_ml_metrics.errors import InstantError, LedgerMismatchError, LedgerMovedError
 from otel_ml_metrics.evaluation_report import Delivered, Report
 from otel_ml_metrics.instants import from_us, iso, to_us
 from otel_ml_metrics.intake import Reading
@@ -122,6 +122,8 @@ class Evaluator:
             if head.as_of_us is not None and as_of_us < head.as_of_us:
                 return self._query(head, as_of_us)
             try:
+                if self._is_extended(head):
+                    return self._extend(head, as_of_us, dry_run=dry_run)
                 return self._advance(head, as_of_us, dry_run=dry_run)
             except LedgerMovedError:
                 if attempt == ATTEMPTS:
@@ -148,7 +150,37 @@ class Evaluator:
             check_definition(self._evaluation, head.definition)
         return head
 
+    def _is_extended(self, head: Head) -> bool:
+        """Whether measures, slices or maturities came or went since the ledger's last commit."""
+        return head.definition is not None and head.definition != definition_of(self._evaluation)
+
+    def _extend(self, head: Head, as_of_us: int, *, dry_run: bool) -> Report:
+        """Recompute every window under the changed definition, and advance from there."""
+        if dry_run:
+            message = "Measures, slices or maturities changed since the last run, which a dry run cannot take over."
+            raise LedgerMismatchError(message)
+        earlier = self._rebuild(head, as_of_us, as_of_us)
+        report = self._advance(self._ledger.head(), as_of_us, dry_run=False)
+        return replace(report, values=(*earlier.values, *report.values))
+
+    def _rebuild(self, head: Head, start: int, end: int) -> Report:
+        """Recompute the windows of a range under the evaluation as it is, and commit what they add up to.
+
+        A ledger holds sums of one definition, so a changed one recomputes every window there is.
+        """
+        tiles = self._ledger.tiles()
+        if self._is_extended(head) and tiles:
+            start = min(start, self._calendar.window_of(tiles[0]))
+            end = max(end, self._calendar.end_of(self._calendar.window_of(tiles[-1])))
+        self._tell(0)
+        intake = Reading(self._evaluation, self._engine, self._ledger).retake(start_us=start, end_us=end)
+        rebuilt = frozenset(tile for tile in tiles if start <= tile < end)
+        return self._commit(self._step(head, intake, head.as_of_us or 0, rebuilt=rebuilt), head, intake)
+
     def _query(self, head: Head, as_of_us: int) -> Report:
+        if self._is_extended(head):
+            message = "Measures, slices or maturities changed since the last run; evaluate up to now first."
+            raise LedgerMismatchError(message)
         tiles = self._ledger.tiles()
         windows = {self._calendar.window_of(tile) for tile in tiles}
         judgements = [each for each in self._calendar.judgements(windows, as_of_us=as_of_us) if each.is_final]
@@ -185,22 +217,19 @@ class Evaluator:
             raise InstantError(message)
         start = self._calendar.window_of(since_us)
         end = self._calendar.end_of(self._calendar.window_of(until_us - 1))
-        self._tell(0)
-        reading = Reading(self._evaluation, self._engine, self._ledger)
-        intake = reading.retake(start_us=start, end_us=end)
-        rebuilt = frozenset(tile for tile in self._ledger.tiles() if start <= tile < end)
-        return self._step(head, intake, head.as_of_us, rebuilt=rebuilt)
+        return self._send(self._rebuild(head, start, end))
 
     def _advance(self, head: Head, as_of_us: int, *, dry_run: bool) -> Report:
         self._tell(0)
         intake = Reading(self._evaluation, self._engine, self._ledger).take(as_of_us=as_of_us)
-        return self._step(head, intake, as_of_us, dry_run=dry_run)
+        step = self._step(head, intake, as_of_us)
+        if dry_run:
+            return replace(step.report(), read_only=True, delivery=Delivered(endpoint=self._endpoint))
+        return self._send(self._commit(step, head, intake))
 
-    def _step(
-        self, head: Head, intake: Intake, as_of_us: int, *, dry_run: bool = False, rebuilt: frozenset[int] = frozenset()
-    ) -> Report:
+    def _step(self, head: Head, intake: Intake, as_of_us: int, *, rebuilt: frozenset[int] = frozenset()) -> Advance:
         self._tell(1)
-        step = Advance(
+        return Advance(
             evaluation=self._evaluation,
             ledger=self._ledger,
             engine=self._engine,
@@ -212,18 +241,20 @@ class Evaluator:
             now_us=to_us(self._clock()),
             rebuilt=rebuilt,
         )
-        report = step.report()
-        if dry_run:
-            return replace(report, read_only=True, delivery=Delivered(endpoint=self._endpoint))
+
+    def _commit(self, step: Advance, head: Head, intake: Intake) -> Report:
         self._tell(2)
+        aside = None
         if intake.invalid is not None:
             aside = keep_aside(intake.invalid, self._ledger.path, version=head.version + 1)
-            report = replace(report, rejected_rows_file=aside)
         version = self._ledger.commit(step.commit())
+        return replace(step.report(), ledger_version=version, rejected_rows_file=aside)
+
+    def _send(self, report: Report) -> Report:
         self._tell(3)
         delivery = send(Outbox(self._ledger), self._delivery, progress=self._progress)
         self._progress(STAGES[-1], 1, 1)
-        return replace(report, ledger_version=version, delivery=delivery)
+        return replace(report, delivery=delivery)
 
     @property
     def _endpoint(self) -> str | None:

@@ -17,6 +17,7 @@ from otel_ml_metrics.engines import delta_statements as deltas
 from otel_ml_metrics.engines import row_statements as rows
 from otel_ml_metrics.engines.label_statements import Stretch, read_labels
 from otel_ml_metrics.engines.results import long_form
+from otel_ml_metrics.errors import LogError
 from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of, to_us
 from otel_ml_metrics.labels.files import LabelFile, label_files
 from otel_ml_metrics.ledger.store import InputFile
@@ -108,11 +109,18 @@ class Reading:
         Args:
             start_us: Start of the range, aligned to tiles.
             end_us: End of it, not included.
+
+        Raises:
+            LogError: The log cannot be read, or it has lost what was evaluated.
         """
         listed = segments(self._evaluation.predictions, self._evaluation.model)
         self._paths = {name: segment.path for name, segment in listed.items()}
         dates = {date_of(day * DAY_US) for day in range(start_us // DAY_US, (end_us - 1) // DAY_US + 1)}
-        taken = [name for name, each in self._ledger.inputs("segment").items() if name in listed and each.date in dates]
+        taken = [name for name, each in self._ledger.inputs("segment").items() if each.date in dates]
+        gone = [name for name in taken if name not in listed]
+        if gone:
+            message = f"The segment {gone[0]} was evaluated and is gone, so its windows cannot be computed again."
+            raise LogError(message)
         lost = self._ledger.lost()
         self._engine.put("lost", lost)
         self._engine.put("waiting", fact_schema(self._kind).empty_table())
@@ -218,7 +226,8 @@ class Reading:
 
     def _lose(self, lost: pa.Table) -> pa.Table:
         losing = self._engine.sql(
-            "SELECT prediction_id, _predicted_us, _segment AS segment, _row AS row, _is_new FROM contenders WHERE place > 1 ORDER BY ALL"
+            "SELECT prediction_id, _predicted_us, _segment AS segment, _row AS row, _is_new FROM contenders"
+            " WHERE place > 1 ORDER BY ALL"
         )
         dates = [date_of(instant) for instant in values(losing, "_predicted_us")]
         table = losing.append_column("date", pa.array(dates, pa.string())).select(LOST.names).cast(LOST)

@@ -20,7 +20,7 @@ def id_range(day: str) -> tuple[str, str]:
     """First and last (not included) id prefix of a UTC date, as ids of ours sort as text.
 
     >>> id_range("2013-04-09")
-    ('013dec30-3000', '013df156-8c00')
+    ('013dec17-9000', '013df13d-ec00')
     """
     start = datetime.fromisoformat(day).replace(tzinfo=UTC)
     return _id_prefix(start), _id_prefix(start + timedelta(days=1))

@@ -15,7 +15,7 @@ from otel_ml_metrics.console.terms import Exit, needing
 from otel_ml_metrics.instants import Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from otel_ml_metrics.demo.run import Demo
     from otel_ml_metrics.evaluation_report import Value
@@ -94,7 +94,7 @@ def last_window(values: Sequence[Value]) -> list[Value]:
     return [value for value in whole if value.window_end == newest]
 
 
-def _facts(done: Demo) -> Mapping[str, object]:
+def _facts(done: Demo) -> dict[str, object]:
     return {
         "demo": {
             "directory": str(done.directory),

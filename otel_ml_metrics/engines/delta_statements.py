@@ -81,7 +81,8 @@ def attribute(engine: Engine, plan: DeltaPlan, *, waiting: bool) -> int:
         "SELECT facts.prediction_id, facts.received_us, facts.revision, facts.label, facts._has_waited, rows._is_new,"
         f" rows._predicted_us, {_bucket_sql(plan)} AS _bucket, {columns}"
         f" FROM ({facts}) AS facts JOIN (SELECT *, TRUE AS _is_new FROM new_rows UNION ALL SELECT *, FALSE AS _is_new"
-        " FROM old_rows) AS rows ON facts.prediction_id = rows.prediction_id WHERE rows._is_new OR NOT facts._has_waited",
+        " FROM old_rows) AS rows ON facts.prediction_id = rows.prediction_id"
+        " WHERE rows._is_new OR NOT facts._has_waited",
     )
 
 
@@ -104,7 +105,8 @@ def define_single_effects(engine: Engine, plan: DeltaPlan) -> None:
     """Define `effects` where each prediction has its first and only label in `attributed`: each label adds itself."""
     engine.define(
         "effects",
-        f"SELECT *, {_tile_sql(plan)} AS _tile_us, TRUE AS _explicit, 1 AS _sign FROM attributed WHERE _bucket IS NOT NULL",
+        f"SELECT *, {_tile_sql(plan)} AS _tile_us, TRUE AS _explicit, 1 AS _sign FROM attributed"
+        " WHERE _bucket IS NOT NULL",
     )
 
 

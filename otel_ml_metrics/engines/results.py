@@ -22,7 +22,7 @@ def long_form(wide: pa.Table, names: Sequence[str], slice_fields: Sequence[str])
     """One row per sum that is not 0.
 
     Args:
-        wide: A row per group: key, slice fields with their flags `_g_<field>`, columns _s0, _s1, …, and maybe score_bin.
+        wide: A row per group: key, slice fields with their flags `_g_<field>`, columns _s0, _s1, …, maybe score_bin.
         names: Name of the sum in each column s0, s1, ….
         slice_fields: Fields that slice.
     """

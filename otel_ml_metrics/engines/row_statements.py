@@ -142,7 +142,8 @@ def repeated_rows(engine: Engine, *, has_old: bool) -> int:
         return 0
     engine.materialise(
         "contenders",
-        "SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY _predicted_us, _segment, _row) AS place FROM ("
+        "SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY _predicted_us, _segment, _row) AS place"
+        " FROM ("
         "SELECT prediction_id, _predicted_us, _segment, _row, TRUE AS _is_new FROM new_rows"
         " WHERE prediction_id IN (SELECT prediction_id FROM repeated)"
         " UNION ALL SELECT prediction_id, _predicted_us, _segment, _row, FALSE AS _is_new FROM old_rows"

@@ -63,11 +63,7 @@ def label_files(source: LabelFiles) -> dict[str, LabelFile]:
     found = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
     files = {}
     for each in map(Path, found):
-        if (
-            each.is_file()
-            and not each.name.startswith((".", "_"))
-            and (path != root or each.name.endswith(_ENDINGS))
-        ):
+        if each.is_file() and not each.name.startswith((".", "_")) and (path != root or each.name.endswith(_ENDINGS)):
             form = "csv" if each.name.lower().endswith((".csv", ".csv.gz")) else "parquet"
             name = each.relative_to(root).as_posix()
             files[name] = LabelFile(name, str(each), form)

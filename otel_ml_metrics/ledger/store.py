@@ -118,7 +118,7 @@ class Ledger:
         self._facts = fact_schema(label_kind)
         self._engine = _engine(self.url)
         with self.transaction() as connection:
-            schema.metadata.create_all(connection)
+            _create(connection)
         self._check_name()
 
     @property
@@ -212,6 +212,13 @@ class Ledger:
         with self.transaction() as connection:
             block = connection.scalar(sa.select(schema.aside.c.rows).where(schema.aside.c.name == name))
         return decode(block) if block is not None else empty.empty_table()
+
+    def emitted(self, times: Iterable[int]) -> set[tuple[str, int]]:
+        """Series and time of every point that was ever put into the outbox for these times."""
+        table = schema.outbox
+        query = sa.select(table.c.series, table.c.time_unix_nano).where(table.c.time_unix_nano.in_(sorted(times)))
+        with self.transaction() as connection:
+            return {(row.series, row.time_unix_nano) for row in connection.execute(query)}
 
     def commit(self, commit: Commit) -> int:
         """Write everything that a run changes, or nothing; the new version.
@@ -310,6 +317,14 @@ class Ledger:
             connection.execute(sa.delete(table).where(table.c.date == date))
             facts = pa.concat_tables([*map(decode, blocks), facts])
         connection.execute(sa.insert(table), [{"date": date, "version": version, "facts": encode(facts)}])
+
+
+def _create(connection: sa.Connection) -> None:
+    """Make the tables that are missing; two runs may find out at once that they are."""
+    for table in schema.metadata.sorted_tables:
+        connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+        for index in table.indexes:
+            connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
 
 
 def _engine(url: sa.URL) -> sa.Engine:

@@ -68,6 +68,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 @pytest.fixture(scope="module")
+def unheard(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """The first day once more, with an endpoint that nobody listens at."""
+    folder = tmp_path_factory.mktemp("demo") / "again"
+    return demo(folder, days=1, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_EXPORTER_OTLP_TIMEOUT="1")
+
+
+@pytest.fixture(scope="module")
 def joined(done: Done) -> pd.DataFrame:
     """Predictions and labels as they lie in the folder, joined by hand."""
     predictions = pd.read_parquet(done.folder / "predictions" / "model=flight-delay")
@@ -155,23 +162,19 @@ def test_live_and_lagging_metrics_reach_the_receiver(done: Done) -> None:
     assert {"ml.evaluation.accuracy", "ml.label.coverage", "ml.label.delay"} <= set(received["lagging"])
 
 
-def test_the_same_seed_gives_the_same_values(done: Done, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_values(done: Done, unheard: subprocess.CompletedProcess[str]) -> None:
     """A demo that is run again, and only for its first day, comes to the same numbers."""
-    again = demo(tmp_path / "again", days=1)
+    again = json.loads(unheard.stdout)
 
     first = [value for value in done.report["values"] if value["window_start"] == "2013-04-01T00:00:00Z"]
-    assert json.loads(again.stdout)["values"] == first
+    assert again["values"] == first
 
 
-def test_an_endpoint_that_is_down_is_exit_code_3(tmp_path: Path) -> None:
+def test_an_endpoint_that_is_down_is_exit_code_3(unheard: subprocess.CompletedProcess[str]) -> None:
     """The demo goes through, and says that nobody took its metrics."""
-    finished = demo(
-        tmp_path / "down", days=1, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_EXPORTER_OTLP_TIMEOUT="1"
-    )
-
-    assert finished.returncode == 3, finished.stderr
-    assert json.loads(finished.stdout)["demo"]["runs"][0]["state"] == "PointsKept"
-    assert "safe in the outbox" in finished.stderr
+    assert unheard.returncode == 3, unheard.stderr
+    assert json.loads(unheard.stdout)["demo"]["runs"][0]["state"] == "PointsKept"
+    assert "safe in the outbox" in unheard.stderr
 
 
 def test_the_kept_folder_is_an_evaluation_like_any_other(done: Done, run: Run) -> None:

@@ -55,7 +55,10 @@ def test_variants_stand_side_by_side() -> None:
 
 def test_variants_stand_below_each_other_where_the_terminal_is_narrow() -> None:
     """Nothing is cut off: a number without its end is a wrong number."""
-    lines = shown([value("accuracy", 0.7, **CHALLENGER), value("accuracy", 0.8)], width=55)
+    challenger = [value(measure, 0.7, **CHALLENGER) for measure in ("accuracy", "recall")]
+    champion = [value(measure, 0.8) for measure in ("accuracy", "recall")]
+
+    lines = shown([*challenger, *champion], width=70)
 
     assert [line.split()[2:4] for line in lines[-2:]] == [["champion", "0.800"], ["challenger", "0.700"]]
     assert "…" not in "".join(lines)

@@ -29,30 +29,35 @@ HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 INSTANT: Final = pa.timestamp("us", tz="UTC")
 
+_SEGMENT_FIELDS: Final[list[pa.Field[Any]]] = [
+    pa.field("prediction_id", pa.string(), nullable=False),
+    pa.field("predicted_at", INSTANT, nullable=False),
+    pa.field("output", pa.string()),
+    pa.field("version", pa.string()),
+    pa.field("variant", pa.string()),
+    pa.field("score", pa.float64()),
+    pa.field("prediction", pa.bool_()),
+    pa.field("score_bin", pa.int16()),
+    pa.field("duration", pa.float64()),
+    pa.field("weight", pa.float64()),
+    pa.field("acted_on", pa.bool_()),
+    pa.field("trace_id", pa.string()),
+    pa.field("span_id", pa.string()),
+    pa.field("carrier", pa.string()),
+    pa.field("origin", pa.string()),
+    pa.field("fare", pa.float64()),
+]
 SEGMENT: Final = pa.schema(
-    [
-        pa.field("prediction_id", pa.string(), nullable=False),
-        pa.field("predicted_at", INSTANT, nullable=False),
-        ("output", pa.string()),
-        ("version", pa.string()),
-        ("variant", pa.string()),
-        ("score", pa.float64()),
-        ("prediction", pa.bool_()),
-        ("score_bin", pa.int16()),
-        ("duration", pa.float64()),
-        ("weight", pa.float64()),
-        ("acted_on", pa.bool_()),
-        ("trace_id", pa.string()),
-        ("span_id", pa.string()),
-        ("carrier", pa.string()),
-        ("origin", pa.string()),
-        ("fare", pa.float64()),
-    ],
+    _SEGMENT_FIELDS,
     metadata={"otel_ml_metrics.schema": "1", "otel_ml_metrics.bins": "logit1024"},
 )
-LABELS: Final = pa.schema(
-    [("prediction_id", pa.string()), ("label", pa.bool_()), ("received_at", INSTANT), ("revision", pa.int64())]
-)
+_LABEL_FIELDS: Final[list[pa.Field[Any]]] = [
+    pa.field("prediction_id", pa.string()),
+    pa.field("label", pa.bool_()),
+    pa.field("received_at", INSTANT),
+    pa.field("revision", pa.int64()),
+]
+LABELS: Final = pa.schema(_LABEL_FIELDS)
 
 
 def us(instant: datetime) -> int:
@@ -123,7 +128,7 @@ class World:
         """Write one label file."""
         rows = list(rows)
         folder = self.folder / "labels"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{f'{len(self.facts):06d}' if name is None else name}.{form}"
         plain = [(each.id, each.label, each.received_at, each.revision) for each in rows]
         if form == "csv":

@@ -74,7 +74,8 @@ def values(predictions: pd.DataFrame, facts: pd.DataFrame, settings: Settings, a
     facts = facts[facts["received_us"] <= as_of_us]
     winners = counted(predictions)
     winners["window_us"] = [_start(each, settings.window_us, settings.offset_us) for each in winners["predicted_us"]]
-    for (window_us, rows), age_us in product(winners.groupby("window_us"), settings.ages_us):
+    windows: list[tuple[Any, pd.DataFrame]] = list(winners.groupby("window_us"))
+    for (window_us, rows), age_us in product(windows, settings.ages_us):
         judged = _old_enough(rows, int(window_us), age_us, settings, as_of_us)
         if judged is None:
             continue
@@ -149,7 +150,7 @@ def _parts(
         filled = rows.copy()
         for field in crossed:
             filled[field] = filled[field].fillna("(missing)")
-        groups = filled.groupby(keys) if keys else [((), filled)]
+        groups: Any = filled.groupby(keys) if keys else [((), filled)]
         for key, part in groups:
             named = dict(zip(keys, key, strict=True))
             chosen = tuple(sorted((field, named[field]) for field in crossed))
@@ -174,8 +175,13 @@ HALF_A_UNIT: Final = 2.0**-31
 ROUNDING: Final = 1e-12
 
 
+def _each(rows: pd.DataFrame) -> Iterator[Any]:
+    """Each row with its columns as attributes; untyped, since columns are of every kind."""
+    return iter(rows.itertuples())
+
+
 def _decided(rows: pd.DataFrame) -> tuple[int, int, int, int]:
-    pairs = [(bool(row.label), bool(row.prediction)) for row in rows.itertuples() if row.prediction is not None]
+    pairs = [(bool(row.label), bool(row.prediction)) for row in _each(rows) if row.prediction is not None]
     tp, fp, fn, tn = (
         pairs.count(pair) for pair in ((True, True), (False, True), (True, False), (False, False))
     )  # fmt: skip
@@ -204,7 +210,7 @@ def _f1(rows: pd.DataFrame) -> Given:
 
 
 def _probabilities(rows: pd.DataFrame) -> list[tuple[bool, float]]:
-    return [(bool(row.label), float(row.score)) for row in rows.itertuples() if 0 <= row.score <= 1]
+    return [(bool(row.label), float(row.score)) for row in _each(rows) if 0 <= row.score <= 1]
 
 
 def _log_loss(rows: pd.DataFrame) -> Given:
@@ -234,13 +240,13 @@ def _roc_auc(rows: pd.DataFrame) -> Given:
 
     def area(place: Callable[[float], Any]) -> float:
         pairs = [(place(above), place(below)) for above in positives for below in negatives]
-        return sum((above > below) + (above == below) / 2 for above, below in pairs) / len(pairs)
+        return float(sum((above > below) + (above == below) / 2 for above, below in pairs)) / len(pairs)
 
     return area(bin_of), len(pairs), ROUNDING, area(lambda score: score)
 
 
 def _fares(rows: pd.DataFrame) -> list[tuple[Any, bool | None, float]]:
-    return [(row.label, row.prediction, row.fare) for row in rows.itertuples() if not pd.isna(row.fare)]
+    return [(row.label, row.prediction, row.fare) for row in _each(rows) if not pd.isna(row.fare)]
 
 
 def _missed_fares(rows: pd.DataFrame) -> Given:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from otel_ml_metrics.evaluator import Evaluator
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
     from otel_ml_metrics.evaluation_report import Report, Value
 
 IDS: Final = 7
-ROUNDS: Final = 4
+ROUNDS: Final = 3
 MOMENTS: Final = [step * 6 * HOUR for step in range(13)] + [
     HOUR, 2 * HOUR, 2 * HOUR - MINUTE, 5 * HOUR, 23 * HOUR, 24 * HOUR - MINUTE, 27 * HOUR, 47 * HOUR,
 ]  # fmt: skip
 DELAYS: Final = [
-    -2 * DAY, -HOUR, -MINUTE, 0 * HOUR, MINUTE, 2 * HOUR, 2 * HOUR + MINUTE, 6 * HOUR, 6 * HOUR + MINUTE, 12 * HOUR, DAY,
-    DAY + MINUTE, 30 * HOUR, 30 * HOUR + MINUTE, 3 * DAY,
+    -2 * DAY, -HOUR, -MINUTE, 0 * HOUR, MINUTE, 2 * HOUR, 2 * HOUR + MINUTE, 6 * HOUR, 6 * HOUR + MINUTE, 12 * HOUR,
+    DAY, DAY + MINUTE, 30 * HOUR, 30 * HOUR + MINUTE, 3 * DAY,
 ]  # fmt: skip
 RUNS: Final = [step * 6 * HOUR for step in range(21)] + [2 * HOUR, 26 * HOUR, 50 * HOUR, 54 * HOUR - MINUTE, 10 * DAY]
 
@@ -103,16 +104,14 @@ def stories(draw: st.DrawFn, *, provisional: bool = False) -> Story:
 
     logged = [prediction() for _ in range(draw(st.integers(0, 10)))]
     received = [fact() for _ in range(draw(st.integers(0, 12)))]
-    instants = sorted(START + each for each in draw(st.lists(st.sampled_from(RUNS), min_size=ROUNDS, max_size=6)))
+    instants = sorted(START + each for each in draw(st.lists(st.sampled_from(RUNS), min_size=ROUNDS - 1, max_size=4)))
     cuts = sorted(draw(st.integers(0, len(instants))) for _ in range(ROUNDS - 1))
     bounds = [0, *cuts, len(instants)]
     return Story(
         settings=draw(settings_strategy(provisional=provisional)),
         segments=tuple(tuple((part, row) for turn, part, row in logged if turn == at) for at in range(ROUNDS)),
         labels=tuple(tuple((part, row) for turn, part, row in received if turn == at) for at in range(ROUNDS)),
-        runs=tuple(
-            tuple(instants[low:high]) for low, high in zip(bounds[:-1], bounds[1:], strict=True)
-        ),
+        runs=tuple(tuple(instants[low:high]) for low, high in pairwise(bounds)),
         older=START + draw(st.sampled_from(RUNS)),
         form=draw(st.sampled_from(["parquet", "csv"])),
     )
@@ -188,17 +187,20 @@ def hold(story: Story) -> None:
         event(f"{min(len(final) // 20, 5) * 20}+ final values")
 
 
-QUICK: Final = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+QUICK: Final[dict[str, Any]] = {
+    "phases": [Phase.explicit, Phase.reuse, Phase.generate],  # shrinking such stories takes longer than reading them
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
 
 
-@settings(max_examples=25, **QUICK)
+@settings(max_examples=12, **QUICK)
 @given(stories())
 def test_final_values_depend_on_the_data_and_as_of_alone(story: Story) -> None:
     """Not on how labels were cut into files and runs, nor on their order; the same for what is logged late or twice."""
     hold(story)
 
 
-@settings(max_examples=10, **QUICK)
+@settings(max_examples=4, **QUICK)
 @given(stories(provisional=True))
 def test_provisional_values_add_the_tiles_that_are_old_enough(story: Story) -> None:
     """A value at m adds the tiles with tile end + m <= as_of; final values are what they are without."""
@@ -206,7 +208,7 @@ def test_provisional_values_add_the_tiles_that_are_old_enough(story: Story) -> N
 
 
 @pytest.mark.slow
-@settings(max_examples=100, **QUICK)
+@settings(max_examples=16, **QUICK)
 @given(stories(), st.booleans())
 def test_laws_hold_in_many_stories(story: Story, provisional: bool) -> None:
     """The same laws, tried for longer."""

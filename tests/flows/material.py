@@ -94,7 +94,7 @@ def _write_labels(folder: Path, ids: list[str], predicted_at: list[datetime], rn
     table = pa.table(
         {
             "prediction_id": ids,
-            "late": rng.uniform(size=len(ids)) < 0.4,
+            "late": pa.array(rng.uniform(size=len(ids)) < 0.4),
             "landed_at": pa.array([at + timedelta(hours=2) for at in predicted_at], pa.timestamp("us", "UTC")),
         }
     )

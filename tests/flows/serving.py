@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-from prefect.deployments.runner import EntrypointType
+from prefect.types.entrypoint import EntrypointType
 
 from otel_ml_metrics.flows.evaluate_labels import evaluate_labels
 

@@ -20,7 +20,7 @@ from otel_ml_metrics.flows.running import another_run_is_at_it, patiently, pause
 
 if TYPE_CHECKING:
     from prefect import Task
-    from prefect.client.schemas.objects import TaskRun
+    from prefect.client.schemas.objects import State, TaskRun
 
     from otel_ml_metrics.evaluation_report import Report
 
@@ -63,7 +63,7 @@ def test_what_stops_the_flow_stops_the_engine() -> None:
 )
 def test_only_a_ledger_in_use_is_tried_again(error: OtelMLMetricsError, *, again: bool) -> None:
     """Waiting mends a ledger that another run holds, and nothing else."""
-    state = Failed(data=error)
+    state: State[object] = Failed(data=error)
 
     # The condition looks at the state alone; Prefect hands it the task and its run as well.
     assert another_run_is_at_it(cast("Task[..., object]", None), cast("TaskRun", None), state) is again

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -169,9 +169,9 @@ def test_a_served_deployment_is_triggered_and_completes(
     with running(command, environ=server, log=material.folder / "serving.log"):
         wait_for(lambda: deployment_of(client, "evaluate-labels/served"))
 
-        run = run_deployment(
-            "evaluate-labels/served", parameters={"as_of": SETTLED.isoformat()}, timeout=DEADLINE, poll_interval=0.5
-        )
+        given = {"as_of": SETTLED.isoformat()}
+        triggered = run_deployment("evaluate-labels/served", parameters=given, timeout=DEADLINE, poll_interval=0.5)
+        run = cast("FlowRun", triggered)  # a coroutine in async code only
 
         log = (material.folder / "serving.log").read_text(encoding="utf-8")
         assert run.state is not None
