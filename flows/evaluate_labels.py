@@ -15,7 +15,8 @@ from otel_ml_metrics.configuration import Evaluation
 from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.evaluator import Evaluator
 
-from .running import BUSY_DELAYS, SendFor, another_run_is_at_it, at, finish, model_of, patiently
+from .running import BUSY_DELAYS, SendFor, another_run_is_at_it, finish, model_of, patiently
+from .telling import at
 
 
 def run_name() -> str:

@@ -77,9 +77,9 @@ def evaluate(monitoring: str, as_of: datetime | None, form: Format, *, dry_run: 
 def backfill(monitoring: str, since: datetime, until: datetime, form: Format) -> None:
     """Evaluate a past range again, and send what differs.
 
-    For windows that were there before a measure, a slice or a maturity was added to MONITORING, and after the
-    prediction log or the labels were mended. Windows are recomputed from both, and the ledger takes what differs.
-    Repeating it changes nothing.
+    For windows whose part of the prediction log was mended: they are recomputed from the log and the labels that were
+    applied, and the ledger takes what differs. Repeating it changes nothing. A measure, slice or maturity that is added
+    to MONITORING needs no backfill: the next run recomputes every window by itself.
 
     \b
     Example:

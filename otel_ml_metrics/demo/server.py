@@ -94,6 +94,11 @@ def create_app(
     app = FastAPI(title="Flight delays", lifespan=lifespan)
     app.state.monitors = [arm.monitor for arm in arms]
 
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        """Say that requests can be answered."""
+        return {"status": "ok"}
+
     @app.post("/predict")
     def predict(flight: Flight) -> Prediction:
         """Say how likely a flight is to come late."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import pyarrow.dataset
 import pytest
 
 from otel_ml_metrics.demo.replay import Server, serve
 from otel_ml_metrics.demo.server import create_app, variant_of
+from otel_ml_metrics.demo.standalone import LOG_VARIABLE, application
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,3 +95,18 @@ def test_a_malformed_flight_is_refused(server: Server, wrong: dict[str, Any]) ->
 
     assert status == 422
     assert answer["detail"][0]["loc"][-1] in wrong
+
+
+def test_the_server_stands_on_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compose file starts it by its factory and asks for its health."""
+    monkeypatch.setenv(LOG_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+
+    with serve(application()) as server:
+        with urlopen(f"http://{server.host}:{server.port}/health", timeout=10) as health:
+            assert json.loads(health.read()) == {"status": "ok"}
+        status, answer = _post(server, "/predict", FLIGHT)
+        server.flush()
+
+    assert status == 200
+    assert _logged(tmp_path)[0]["prediction_id"] == answer["prediction_id"]

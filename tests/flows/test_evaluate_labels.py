@@ -11,7 +11,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.flows import load_flow_from_entrypoint
 
 from otel_ml_metrics.flows.evaluate_labels import evaluate_labels
-from otel_ml_metrics.flows.running import MOST_ROWS, POINTS_KEPT
+from otel_ml_metrics.flows.running import POINTS_KEPT
+from otel_ml_metrics.flows.telling import MOST_ROWS
 from otel_ml_metrics.telemetry.receiver import ACCEPT, Receiver, Reply
 from tests.flows.material import SETTLED
 

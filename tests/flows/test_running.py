@@ -16,7 +16,8 @@ from otel_ml_metrics.errors import (
     LedgerMovedError,
     OtelMLMetricsError,
 )
-from otel_ml_metrics.flows.running import another_run_is_at_it, patiently, pauses, slug
+from otel_ml_metrics.flows.running import another_run_is_at_it, patiently, pauses
+from otel_ml_metrics.flows.telling import slug
 
 if TYPE_CHECKING:
     from prefect import Task
