@@ -46,8 +46,9 @@ STAGES: Final = ("reading labels and predictions", "valuing windows", "committin
 class Evaluator:
     """Evaluates the labels that came in, as often as it is run, and sends what became final or changed.
 
-    >>> with Evaluator(Evaluation.from_file("monitoring.yaml")) as evaluator:  # doctest: +SKIP
-    ...     report = evaluator.run(as_of=datetime(2013, 4, 9, tzinfo=UTC))
+    Example:
+        with Evaluator(Evaluation.from_file("monitoring.yaml")) as evaluator:
+            report = evaluator.run(as_of=datetime(2013, 4, 9, tzinfo=UTC))
 
     Args:
         evaluation: What is evaluated.

@@ -53,7 +53,7 @@ BAD_ROWS: list[tuple[dict[str, Any], str]] = [
     ({"predicted_at": "2013-04-01"}, "bad_instant"),
     ({"predicted_at": 1_364_774_400}, "bad_instant"),
     ({"predicted_at": date(2013, 4, 1)}, "bad_instant"),
-    ({"predicted_at": np.datetime64("NaT")}, "bad_instant"),
+    ({"predicted_at": np.datetime64("NaT", "us")}, "bad_instant"),
     ({"predicted_at": datetime(1969, 12, 31, tzinfo=UTC)}, "bad_instant"),
 ]
 
