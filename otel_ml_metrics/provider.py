@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from otel_ml_metrics.errors import ConfigurationError, MissingExtraError, suggest
+from otel_ml_metrics.telemetry.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ try:
     from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, PeriodicExportingMetricReader
     from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 except ImportError as error:
-    raise MissingExtraError("opentelemetry-sdk", "otlp", "Exporting metrics") from error  # its fields  # noqa: EM101  # fields, no message
+    raise MissingExtraError("opentelemetry-sdk", "otlp", "Exporting metrics") from error  # noqa: EM101  # fields, no message
 
 EXPORTER_VARIABLE: Final = "OTEL_METRICS_EXPORTER"
 PROTOCOL_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -27,9 +28,9 @@ def meter_provider_from_environment(
     """Set up a meter provider as the environment says.
 
     `OTEL_METRICS_EXPORTER` chooses `otlp` (default), `console` or `none`, `OTEL_EXPORTER_OTLP_PROTOCOL` chooses `grpc`
-    (default) or `http/protobuf`; endpoint, headers, temporality and export interval are read by the SDK. It does not
-    become the global provider: pass it to the monitor, or to `opentelemetry.metrics.set_meter_provider`, and shut it
-    down after the monitors.
+    or `http/protobuf` (default: what the endpoint's port suggests); endpoint, headers, temporality and export interval
+    are read by the SDK. It does not become the global provider: pass it to the monitor, or to
+    `opentelemetry.metrics.set_meter_provider`, and shut it down after the monitors.
 
     Args:
         service: Value of `service.name` where the environment gives none.
@@ -40,6 +41,7 @@ def meter_provider_from_environment(
 
     Raises:
         ConfigurationError: A variable has a value that is not known.
+        EndpointError: The endpoint cannot be used as it is written.
         MissingExtraError: The extra `otlp` is not installed.
     """
     environ = os.environ if environ is None else environ
@@ -58,9 +60,16 @@ def meter_provider_from_environment(
     return MeterProvider([] if exporter is None else [PeriodicExportingMetricReader(exporter)], resource)
 
 
+def _protocol_of_endpoint(environ: Mapping[str, str]) -> str:
+    """What the endpoint's port suggests, so that live and lagging metrics go the same way."""
+    endpoint = Endpoint.from_environment(environ)
+    return "grpc" if endpoint is None else endpoint.protocol
+
+
 def _otlp_exporter(environ: Mapping[str, str]) -> MetricExporter:
     variable, protocol = next(
-        ((name, environ[name]) for name in PROTOCOL_VARIABLES if environ.get(name)), (PROTOCOL_VARIABLES[-1], "grpc")
+        ((name, environ[name]) for name in PROTOCOL_VARIABLES if environ.get(name)),
+        (PROTOCOL_VARIABLES[-1], _protocol_of_endpoint(environ)),
     )
     if protocol not in {"grpc", "http/protobuf"}:
         message = f"{protocol!r} is no protocol that can be used here. {suggest(protocol, ('grpc', 'http/protobuf'))}"

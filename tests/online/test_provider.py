@@ -183,3 +183,18 @@ def test_a_missing_extra_prints_the_install_line(tmp_path: Path) -> None:
 
     assert done.stdout.startswith("MissingExtraError The prediction log")
     assert "pip install 'otel-ml-metrics[log]'" in done.stdout
+
+
+def test_the_port_decides_where_no_protocol_is_named(
+    received: list[ExportMetricsServiceRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live metrics take the way that lagging ones take: gRPC at 4317 only, else HTTP."""
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_PROTOCOL")
+    provider = meter_provider_from_environment("fraud-api")
+    monitor = ModelMonitor("fraud", version="7", meter_provider=provider)
+    monitor.record(score=0.1)
+
+    monitor.shutdown()
+    provider.shutdown()
+
+    assert received
