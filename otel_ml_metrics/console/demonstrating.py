@@ -45,7 +45,7 @@ DEFAULT_FOLDER: Final = "otel-ml-metrics-demo"
     help="table: windows by measures, champion against challenger. json: every value, as `evaluate` gives them.",
 )
 def demo(days: int, seed: int, keep: Path, form: Literal["table", "json"]) -> None:
-    """Run the whole loop on real flights, embedded, in about a minute.
+    """Run the whole loop on real flights, embedded, in under two minutes.
 
     Trains two models on the flights that left New York from January to March 2013, serves them over HTTP as champion
     and challenger, and replays April against them. Whether a flight came more than 15 minutes late is known when it has
