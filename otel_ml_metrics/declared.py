@@ -21,6 +21,7 @@ from otel_ml_metrics.semconv import RESERVED_FIELDS
 
 _FORMS: Final = ("sum", "mean", "ratio")
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_PASSWORD: Final = re.compile(r"(?<=:)[^:/@]+(?=@)")
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -204,7 +205,8 @@ def ledger_url(found: object) -> str:
 
     url = _VARIABLE.sub(fill, url)
     if not url.startswith(("sqlite:///", "postgresql")) or url.endswith((":///", ":memory:")):
-        _refuse("ledger", found, "a URL such as sqlite:///data/ledger.db or postgresql+psycopg://user@host/name")
+        hidden = _PASSWORD.sub("***", str(found))
+        _refuse("ledger", hidden, "a URL such as sqlite:///data/ledger.db or postgresql+psycopg://user@host/name")
     return url
 
 

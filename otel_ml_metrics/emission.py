@@ -57,8 +57,10 @@ class Totals:
         """What the ledger keeps."""
         return {name: dict(getattr(self, name)) for name in ("labels", "delays", "revisions", "undefined", "shown")}
 
-    def add_label(self, *, version: str, variant: str, status: str, delay_bin: int, labels: int, delay_us: int) -> None:
-        """Count labels (or take some back); the late ones have no place among the delays."""
+    def add_label(
+        self, *, version: str, variant: str, status: str, delay_bin: int, labels: int, delay_us: int, **_place: int
+    ) -> None:
+        """Count labels (or take some back), wherever they belong; the late ones have no place among the delays."""
         self.labels[status] += labels
         if status == "late":
             return

@@ -20,7 +20,7 @@ from otel_ml_metrics.engines.results import long_form
 from otel_ml_metrics.errors import LogError
 from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of, to_us
 from otel_ml_metrics.labels.files import LabelFile, label_files
-from otel_ml_metrics.ledger.store import InputFile
+from otel_ml_metrics.ledger.commit import InputFile
 from otel_ml_metrics.prediction_log.reader import Segment, segments
 from otel_ml_metrics.semconv import LABEL_DELAY_BOUNDS, RESERVED_FIELDS
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
-    from otel_ml_metrics.ledger.store import Ledger
+    from otel_ml_metrics.ledger.reader import LedgerReader
 
 SKEW_US: Final = 3_600 * SECOND_US
 """How much earlier than its prediction a label may seem to come, where its date has to be searched."""
@@ -51,7 +51,7 @@ class Intake:
         replaced_dates: Dates whose facts are replaced.
         pending: Labels that wait for their prediction.
         lost: Rows of the log that repeat an id; None if there are no new ones.
-        label_changes: Rows of (version, variant, status, delay_bin, labels, delay_us) to count.
+        label_changes: Rows of (tile_us, version, variant, status, delay_bin, labels, delay_us) to count.
         invalid: Label rows that cannot be used.
         warnings: What an operator should know.
     """
@@ -76,7 +76,7 @@ class Reading:
         ledger: Says what was taken before.
     """
 
-    def __init__(self, evaluation: Evaluation, engine: Engine, ledger: Ledger) -> None:
+    def __init__(self, evaluation: Evaluation, engine: Engine, ledger: LedgerReader) -> None:
         self._evaluation = evaluation
         self._engine = engine
         self._ledger = ledger

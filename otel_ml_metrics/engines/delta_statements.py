@@ -130,8 +130,9 @@ def materialise_effects(engine: Engine, plan: DeltaPlan) -> None:
 def _placed_sql(plan: DeltaPlan, moment: str) -> str:
     return (
         f"SELECT facts.prediction_id, facts.received_us, facts.revision, facts.label, {_bucket_sql(plan)} AS _bucket,"
-        f" greatest(facts.received_us - rows._predicted_us, 0) AS delay_us, rows.version, rows.variant"
-        f" FROM facts_{moment} AS facts JOIN rows_{moment} AS rows ON facts.prediction_id = rows.prediction_id"
+        f" greatest(facts.received_us - rows._predicted_us, 0) AS delay_us, rows.version, rows.variant,"
+        f" rows._predicted_us FROM facts_{moment} AS facts JOIN rows_{moment} AS rows"
+        " ON facts.prediction_id = rows.prediction_id"
     )
 
 
@@ -158,7 +159,7 @@ def _known_sql(plan: DeltaPlan, moment: str) -> str:
 
 
 def label_counts(engine: Engine, plan: DeltaPlan, moment: str) -> list[dict[str, object]]:
-    """Count the labels in `placed_<moment>` by version, variant, delay bin and status.
+    """Count the labels in `placed_<moment>` by tile, version, variant, delay bin and status.
 
     The first of a prediction in the order (received, revision, label) is matched; a later one is revised where it says
     something else than the one before, else duplicate; what is past the horizon is late and belongs to no order.
@@ -180,7 +181,7 @@ def single_label_counts(engine: Engine, plan: DeltaPlan) -> list[dict[str, objec
     return _counted(
         engine,
         plan,
-        "SELECT version, variant, greatest(received_us - _predicted_us, 0) AS delay_us,"
+        "SELECT _predicted_us, version, variant, greatest(received_us - _predicted_us, 0) AS delay_us,"
         " CASE WHEN _bucket IS NULL THEN 'late' ELSE 'matched' END AS status FROM attributed",
     )
 
@@ -190,9 +191,10 @@ def _counted(engine: Engine, plan: DeltaPlan, labels: str) -> list[dict[str, obj
         f"WHEN delay_us <= {round(bound * SECOND_US)} THEN {at}" for at, bound in enumerate(plan.delay_bounds)
     )
     query = (
-        f"SELECT version, variant, status, CASE {cases} ELSE {len(plan.delay_bounds)} END AS delay_bin,"
+        f"SELECT {_tile_sql(plan)} AS tile_us, version, variant, status,"
+        f" CASE {cases} ELSE {len(plan.delay_bounds)} END AS delay_bin,"
         f" count(*) AS labels, CAST(sum(delay_us) AS BIGINT) AS delay_us FROM ({labels}) AS labels"
-        " GROUP BY version, variant, status, delay_bin"
+        " GROUP BY ALL"
     )
     return engine.sql(query).to_pylist()
 
