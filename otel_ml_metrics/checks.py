@@ -22,7 +22,8 @@ from otel_ml_metrics.errors import ConfigurationError, OtelMLMetricsError
 from otel_ml_metrics.instants import from_us, iso
 from otel_ml_metrics.labels.files import label_files
 from otel_ml_metrics.ledger.outbox import Outbox
-from otel_ml_metrics.ledger.store import Ledger
+from otel_ml_metrics.ledger.schema import SCHEMA_VERSION
+from otel_ml_metrics.ledger.store import Ledger, schema_of, shown_url
 from otel_ml_metrics.prediction_log.reader import segments
 from otel_ml_metrics.telemetry.delivery import Delivery
 
@@ -133,6 +134,14 @@ def _look_at_ledger(evaluation: Evaluation) -> Iterator[Finding]:
     url = make_url(evaluation.ledger)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         yield _look_at_folder(Path(url.database).absolute())
+        return
+    found = schema_of(evaluation.ledger)
+    if found is None:
+        yield Finding("ledger", "ok", f"the first run makes it: {shown_url(evaluation.ledger)}")
+        return
+    if found < SCHEMA_VERSION:
+        told = f"has schema {found}; the next run takes it to schema {SCHEMA_VERSION}, and there is no way back"
+        yield Finding("ledger", "note", told, "Copy it before, if an older version of otel-ml-metrics still needs it.")
         return
     with closing(Ledger(evaluation.ledger, name=evaluation.name, label_kind=evaluation.kinds["label"])) as ledger:
         head = ledger.head()

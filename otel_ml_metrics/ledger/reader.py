@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -31,6 +32,7 @@ class LedgerReader:
         self._reading = reading
         self._label_kind = label_kind
         self._facts = fact_schema(label_kind)
+        self._overlooked: frozenset[int] = frozenset()
 
     def head(self) -> Head:
         """Where the ledger stands."""
@@ -76,6 +78,15 @@ class LedgerReader:
         with self._reading() as connection:
             return list(connection.scalars(sa.select(tile).order_by(tile)))
 
+    @contextmanager
+    def overlooking(self, tiles: frozenset[int]) -> Iterator[None]:
+        """For a repair: as long as this lasts, these tiles have no sums, whatever their damaged blocks hold."""
+        self._overlooked = tiles
+        try:
+            yield
+        finally:
+            self._overlooked = frozenset()
+
     def states(self, tiles: Iterable[int]) -> pa.Table:
         """All sums of these tiles, with the tile.
 
@@ -85,7 +96,7 @@ class LedgerReader:
         table = schema.state_block
         blocks = []
         with self._reading() as connection:
-            for some in chosen(connection, table.c.tile_us, sorted(tiles)):
+            for some in chosen(connection, table.c.tile_us, sorted(set(tiles) - self._overlooked)):
                 for tile, block in connection.execute(sa.select(table.c.tile_us, table.c.sums).where(some)):
                     sums = decode(block, f"block of sums of tile {tile}")
                     blocks.append(sums.append_column("tile_us", pa.array([tile] * len(sums), pa.int64())))

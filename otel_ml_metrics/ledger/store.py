@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from otel_ml_metrics.errors import LedgerError, LedgerMismatchError, LedgerMovedError
 from otel_ml_metrics.ledger import blocks, emitted, rows, schema
-from otel_ml_metrics.ledger.database import BUSY_SECONDS
+from otel_ml_metrics.ledger.database import BUSY_SECONDS, shown
 from otel_ml_metrics.ledger.migrations import migrate
 from otel_ml_metrics.ledger.postgresql import PostgreSQL
 from otel_ml_metrics.ledger.reader import LedgerReader
@@ -170,6 +170,15 @@ def schema_of(url: str) -> int | None:
         database.close()
 
 
+def shown_url(url: str) -> str:
+    """The URL of a ledger without its password.
+
+    Raises:
+        LedgerError: It is no URL.
+    """
+    return shown(_parsed(url))
+
+
 def _database(url: str, busy_seconds: float) -> Database:
     parsed = _parsed(url)
     backend = SQLite if parsed.get_backend_name() == "sqlite" else PostgreSQL
@@ -206,9 +215,9 @@ def _bring_up(database: Database) -> None:
             migrate(connection, found=found)
 
 
-def _too_new(shown: str, found: int) -> LedgerMismatchError:
+def _too_new(where: str, found: int) -> LedgerMismatchError:
     message = (
-        f"The ledger {shown} has schema {found}, and this version of otel-ml-metrics knows schemas up to"
+        f"The ledger {where} has schema {found}, and this version of otel-ml-metrics knows schemas up to"
         f" {schema.SCHEMA_VERSION}. Upgrade this installation to the version that wrote it"
         " (pip install --upgrade otel-ml-metrics), or name a new ledger: its first run reads everything anew."
     )
