@@ -153,7 +153,12 @@ def _look_at_ledger(evaluation: Evaluation) -> Iterator[Finding]:
     yield Finding("ledger", "ok", f"{stands}, version {head.version:,}; {waiting:,} points wait in the outbox")
     if rejected:
         told = f"{rejected:,} points were refused for good by the endpoint, or came with others that were"
-        yield Finding("ledger", "note", told, "The column message of the table outbox has the endpoint's words.")
+        yield Finding(
+            "ledger",
+            "note",
+            told,
+            "`otel-ml-metrics ledger check` says why, and `ledger repair --resend` sends them again.",
+        )
 
 
 def _look_at_folder(ledger: Path) -> Finding:

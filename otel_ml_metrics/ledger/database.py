@@ -71,21 +71,29 @@ class Database(ABC):
             LedgerLostError: The connection was lost.
             LedgerError: Anything else.
         """
+        driver = self._engine.dialect.loaded_dbapi.Error
         try:
             yield
         except sa.exc.DBAPIError as error:
-            raise self._error(error) from error
+            raise self._error(error.orig or error, is_lost=error.connection_invalidated) from error
+        except driver as error:  # of rows that are written at the driver's level
+            raise self._error(error, is_lost=False) from error
 
     def _busy(self) -> LedgerBusyError:
         return LedgerBusyError(f"Another run holds the ledger {self.shown}; nothing was changed. Run again later.")
 
-    def _unusable(self, error: sa.exc.DBAPIError, advice: str) -> LedgerError:
-        found = " ".join(str(error.orig).split())
+    def _unusable(self, error: BaseException, advice: str) -> LedgerError:
+        found = " ".join(str(error).split())
         return LedgerError(f"The ledger {self.shown} cannot be used: {found}. {advice}")
 
     @abstractmethod
-    def _error(self, error: sa.exc.DBAPIError) -> Exception:
-        """The error of the ledger that an error of the driver stands for."""
+    def _error(self, error: BaseException, *, is_lost: bool) -> Exception:
+        """The error of the ledger that an error of the driver stands for.
+
+        Args:
+            error: Of the driver.
+            is_lost: Whether it is known to have ended the connection.
+        """
 
     @abstractmethod
     def sole(self, purpose: str) -> AbstractContextManager[bool]:

@@ -53,11 +53,11 @@ class PostgreSQL(Database):
         self.begin_writing = (wait,)
         super().__init__(url, _engine(url))
 
-    def _error(self, error: sa.exc.DBAPIError) -> Exception:
-        state = str(getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or "")
+    def _error(self, error: BaseException, *, is_lost: bool) -> Exception:
+        state = str(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or "")
         if state in _BUSY:
             return self._busy()
-        if error.connection_invalidated or state.startswith(_LOST):
+        if is_lost or state.startswith(_LOST):
             message = (
                 f"The connection to the ledger {self.shown} was lost. What was being committed stands there whole or"
                 " not at all, and running again makes up for it."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,8 +55,9 @@ class SQLite(Database):
         """Whether there is a file; connecting would make one."""
         return Path(str(url.database)).is_file()
 
-    def _error(self, error: sa.exc.DBAPIError) -> Exception:
-        if isinstance(error, sa.exc.OperationalError) and "locked" in str(error.orig):
+    def _error(self, error: BaseException, *, is_lost: bool) -> Exception:
+        del is_lost  # a file has no connection to lose
+        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             return self._busy()
         return self._unusable(error, "See that it is a ledger, and that its disk has room.")
 

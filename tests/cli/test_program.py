@@ -13,6 +13,7 @@ from otel_ml_metrics.console.program import Program, program
 from otel_ml_metrics.errors import (
     ConfigurationError,
     LedgerBusyError,
+    LedgerLostError,
     LedgerMismatchError,
     MissingExtraError,
     OtelMLMetricsError,
@@ -43,6 +44,7 @@ def failing_with(error: BaseException) -> click.Command:
         (LedgerMismatchError("the ledger belongs to another evaluation"), 2),
         (MissingExtraError("duckdb", "evaluate", "Evaluating labels"), 2),
         (LedgerBusyError("another run holds the ledger"), 1),
+        (LedgerLostError("the connection was lost"), 1),
         (RuntimeError("a bug"), 1),
     ],
 )

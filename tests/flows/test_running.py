@@ -12,6 +12,7 @@ from prefect.states import Failed
 from otel_ml_metrics.errors import (
     ConfigurationError,
     LedgerBusyError,
+    LedgerLostError,
     LedgerMismatchError,
     LedgerMovedError,
     OtelMLMetricsError,
@@ -57,6 +58,7 @@ def test_what_stops_the_flow_stops_the_engine() -> None:
     ("error", "again"),
     [
         (LedgerBusyError("held"), True),
+        (LedgerLostError("lost"), True),
         (LedgerMovedError("moved"), True),
         (LedgerMismatchError("of another evaluation"), False),
         (ConfigurationError("no such measure"), False),

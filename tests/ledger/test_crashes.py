@@ -61,7 +61,7 @@ def commit_until_killed(url: str, told: Connection) -> None:
 def processes() -> ForkServerContext:
     """Where processes start from: a server that has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, "pandas", "psycopg"])  # pyarrow and SQLAlchemy load them when first used
     return context
 
 

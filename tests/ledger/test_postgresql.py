@@ -82,6 +82,28 @@ def test_a_commit_whose_connection_is_lost_while_it_waits_leaves_nothing(
         assert other.commit(commit(1, states={2: sums(2)})) == 2
 
 
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [
+        ("PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW;", LedgerLostError),
+        ("RAISE EXCEPTION 'no more points';", LedgerError),
+    ],
+)
+def test_a_commit_that_fails_among_its_many_rows_leaves_nothing(
+    ledger: Ledger, postgresql_server: Server, postgresql_database: str, trouble: str, error: type[Exception]
+) -> None:
+    """They are copied below SQLAlchemy, and its errors are told all the same."""
+    with postgresql_server.connect(postgresql_database) as connection:
+        body = f"BEGIN {trouble} END".encode()
+        connection.execute(b"CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$" + body + b"$$")
+        connection.execute("CREATE TRIGGER fail BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION fail()")
+
+    with pytest.raises(error):
+        ledger.commit(commit(1, states={1: sums(2)}, points=[("series", 1, "{}")]))
+
+    assert (ledger.head().version, ledger.states([1]).column("value").to_pylist()) == (1, [1])
+
+
 def _wait_for_a_waiting_session(server: Server, database: str) -> None:
     query = (
         "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
