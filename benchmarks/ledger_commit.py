@@ -11,10 +11,11 @@ Before it commits, a run reads the labels that were applied before to the predic
 where they make the commit cheap: all labels of the date are read, where the raw side looks up the ids of the batch. So
 both are timed, apart and together.
 
-Found (2026-11): a commit adds one compressed block of labels, whatever lies there already, and replaces the block of
-sums of each tile; the raw side looks up a page for each row, and with ids in the order of their arrival these pages are
-spread over the whole date. What had cost more: merging all blocks of a date once there were sixteen, which wrote a date
-of a million labels anew with every sixteenth commit; now only blocks of about one size are merged.
+Found (2026-11, two busy cores): onto ten million labels, 0.04 times the statements in the whole, 0.13 times with the
+reading. A commit adds one compressed block of labels, whatever lies there already, and replaces the block of sums of a
+tile; the statements look up a page per row, and ids in the order in which their labels came are spread over all pages
+of their date. Every sixteenth commit to a date merges the blocks of about one size, in about a second; a first form
+merged all of them and wrote the whole date anew.
 """
 
 from __future__ import annotations
