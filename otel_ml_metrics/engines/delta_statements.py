@@ -96,9 +96,7 @@ def unmatched(facts: str) -> str:
 
 def are_single(engine: Engine) -> bool:
     """Whether every prediction in `attributed` has one label there."""
-    query = "SELECT count(*) AS facts, count(DISTINCT prediction_id) AS predictions FROM attributed"
-    row = engine.sql(query).to_pylist()[0]
-    return bool(row["facts"] == row["predictions"])
+    return not engine.may_repeat("prediction_id", "SELECT prediction_id FROM attributed")
 
 
 def define_single_effects(engine: Engine, plan: DeltaPlan) -> None:

@@ -83,7 +83,7 @@ def _select(engine: Engine, stretch: Stretch, types: dict[str, str], source: Lab
         if column not in types:
             message = f"The label file {stretch.paths[0]} has no column {column!r}. {suggest(column, types)}"
             raise LabelSourceError(message)
-    identity = _identity_sql(f"CAST({name_sql(source.id)} AS VARCHAR)")
+    identity = f"nullif(CAST({name_sql(source.id)} AS VARCHAR), '')"
     received = _received_sql(stretch, source, types[source.received_at])
     label = _label_sql(name_sql(source.label), types[source.label], kind)
     revision = (
@@ -98,12 +98,6 @@ def _select(engine: Engine, stretch: Stretch, types: dict[str, str], source: Lab
         f" FROM (SELECT filename, {identity} AS prediction_id, {received} AS received_us, {revision} AS revision,"
         f" {label} AS label, {naive} AS is_naive FROM {scan})"
     )
-
-
-def _identity_sql(text: str) -> str:
-    """An id without the spaces around it, NULL if nothing is left; `trim` is slow, so it sees only what may need it."""
-    may_need_it = f"starts_with({text}, ' ') OR ends_with({text}, ' ') OR strlen({text}) <> length({text})"
-    return f"nullif(CASE WHEN {may_need_it} THEN trim({text}) ELSE {text} END, '')"
 
 
 def _types(engine: Engine, stretch: Stretch, path: str) -> dict[str, str]:

@@ -134,12 +134,15 @@ def repeated_rows(engine: Engine, *, has_old: bool) -> int:
     Returns:
         How many rows lose.
     """
+    rows = "SELECT prediction_id FROM new_rows" + (" UNION ALL SELECT prediction_id FROM old_rows" if has_old else "")
+    if not engine.may_repeat("prediction_id", rows):
+        return 0
     repeated = "SELECT prediction_id FROM new_rows GROUP BY prediction_id HAVING count(*) > 1"
     if has_old:
         old = "SELECT prediction_id FROM old_rows"
         repeated += f" UNION SELECT DISTINCT prediction_id FROM new_rows WHERE prediction_id IN ({old})"
     if not engine.materialise("repeated", repeated):
-        return 0
+        return 0  # only rows that lost before repeat, or two ids have the same hash
     engine.materialise(
         "contenders",
         "SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY _predicted_us, _segment, _row) AS place"
