@@ -7,10 +7,11 @@ says what a later run has to correct, and gives values with intervals. They take
 of the medians.
 
 Found (2026-11): of a run's processor time a fifth is the join, a tenth each goes to reading and checking labels and to
-the sums; the ledger takes 10 % and the values 8 %. What had cost more: `trim` on every label id, texts of expressions made
-anew for each total, an anti-join for labels without prediction where counting tells that there is none, scans of ids that
-the statistics of the segments make needless, an array of zeros per bin, a row of Python per bin, and looking for repeated
-ids by a hash table of the log (sorting the hashes of the ids takes half the time, and only equal hashes need a look).
+the sums; the ledger takes 10 % and the values 8 %. What had cost more: `trim` on every label id, texts of expressions
+made anew for each total, an anti-join for labels without prediction where counting tells that there is none, scans of
+ids that the statistics of the segments make needless, an array of zeros per bin, a row of Python per bin, and looking
+for repeated ids by a hash table of the log (sorting the hashes of the ids takes half the time, and only equal hashes
+need a look).
 """
 
 from __future__ import annotations
