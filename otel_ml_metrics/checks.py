@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -16,11 +17,11 @@ from sqlalchemy import make_url
 from otel_ml_metrics.configuration import Evaluation
 from otel_ml_metrics.definition import check_definition
 from otel_ml_metrics.engines.duckdb import DuckDBEngine
-from otel_ml_metrics.engines.label_statements import Stretch, read_labels
+from otel_ml_metrics.engines.label_statements import read_labels
 from otel_ml_metrics.engines.row_statements import RowColumns, check_fields
 from otel_ml_metrics.errors import ConfigurationError, OtelMLMetricsError
-from otel_ml_metrics.instants import from_us, iso
-from otel_ml_metrics.labels.files import label_files
+from otel_ml_metrics.instants import from_us, iso, to_us
+from otel_ml_metrics.labels.opening import source_of
 from otel_ml_metrics.ledger.outbox import Outbox
 from otel_ml_metrics.ledger.store import Ledger
 from otel_ml_metrics.prediction_log.reader import segments
@@ -101,18 +102,16 @@ def _look_at_log(evaluation: Evaluation) -> Iterator[Finding]:
 
 
 def _look_at_labels(evaluation: Evaluation) -> Iterator[Finding]:
-    source = evaluation.labels
-    found = label_files(source)
-    if not found:
-        yield Finding("labels", "note", f"no file is there yet: {source.path}", "Labels come late; is that the path?")
+    survey = source_of(evaluation.labels).survey({}, as_of_us=to_us(datetime.now(UTC)))
+    if not survey.parts:
+        told = f"no file is there yet: {evaluation.labels.path}"
+        yield Finding("labels", "note", told, "Labels come late; is that the path?")
         return
-    newest = [found[name] for name in sorted(found)[-MOST_LABEL_FILES:]]
-    forms = sorted({file.form for file in newest})
-    stretches = [Stretch(tuple(file.path for file in newest if file.form == form), form, None) for form in forms]
+    newest = survey.parts[-MOST_LABEL_FILES:]
     with closing(DuckDBEngine()) as engine:
-        read_labels(engine, stretches, source, kind=evaluation.kinds["label"])
+        read_labels(engine, newest, evaluation.labels, kind=evaluation.kinds["label"])
         rows, problems = _usable(engine)
-    told = f"{len(found):,} files, {rows:,} rows in the newest {len(newest):,}"
+    told = f"{len(survey.parts):,} files, {rows:,} rows in the newest {len(newest):,}"
     if problems:
         bad = ", ".join(f"{count:,} with {problem}" for problem, count in problems.items())
         yield Finding("labels", "note", f"{told}, of which not usable: {bad}", "A run keeps them aside and goes on.")

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from otel_ml_metrics import declared
+from otel_ml_metrics import declared, declared_labels
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError
 from otel_ml_metrics.measures.measure import Measure, states_of
 from otel_ml_metrics.measures.sums import Sum
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from otel_ml_metrics.declared import LabelFiles
+    from otel_ml_metrics.declared_labels import LabelFiles
     from otel_ml_metrics.expressions import Kind
     from otel_ml_metrics.instants import Duration
     from otel_ml_metrics.measures.totals import State
@@ -105,7 +105,7 @@ class Evaluation:
         self.service = declared.text("service", self.model if service is None else service)
         self.name = declared.text("name", f"{self.service}/{self.model}" if name is None else name)
         self.predictions = declared.path("predictions", predictions)
-        self.labels = declared.label_files(labels)
+        self.labels = declared_labels.labels(labels, self.task)
         self.ledger = declared.ledger_url(ledger)
         self.window = declared.duration("window", window)
         self.window_offset = declared.window_offset(window_offset, self.window)
@@ -146,6 +146,11 @@ class Evaluation:
     def horizon(self) -> Duration:
         """The longest label delay that is used: the attribution window, and the grace where silence means no."""
         return self.maturities[-1]
+
+    @property
+    def within(self) -> Duration:
+        """How long before an outcome the prediction about its entity may lie, where labels name entities."""
+        return self.labels.window or self.attribution_window
 
     @property
     def slice_fields(self) -> tuple[str, ...]:

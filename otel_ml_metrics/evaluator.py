@@ -76,7 +76,12 @@ class Evaluator:
             os.environ if environ is None else environ, service=evaluation.service, evaluation=evaluation.name
         )
         self._calendar = Calendar.of(evaluation)
-        self._ledger = Ledger(evaluation.ledger, name=evaluation.name, label_kind=evaluation.kinds["label"])
+        self._ledger = Ledger(
+            evaluation.ledger,
+            name=evaluation.name,
+            label_kind=evaluation.kinds["label"],
+            by_entity=bool(evaluation.labels.keys),
+        )
         self._engine: Engine = DuckDBEngine()
         self._valuation = Valuation(evaluation, self._calendar, self._engine)
 
@@ -160,11 +165,11 @@ class Evaluator:
         if dry_run:
             message = "Measures, slices or maturities changed since the last run, which a dry run cannot take over."
             raise LedgerMismatchError(message)
-        earlier = self._rebuild(head, as_of_us, as_of_us)
+        earlier = self._rebuild(head, as_of_us, as_of_us, reread=False)
         report = self._advance(self._ledger.head(), as_of_us, dry_run=False)
         return replace(report, values=(*earlier.values, *report.values))
 
-    def _rebuild(self, head: Head, start: int, end: int) -> Report:
+    def _rebuild(self, head: Head, start: int, end: int, *, reread: bool) -> Report:
         """Recompute the windows of a range under the evaluation as it is, and commit what they add up to.
 
         A ledger holds sums of one definition, so a changed one recomputes every window there is.
@@ -174,7 +179,8 @@ class Evaluator:
             start = min(start, self._calendar.window_of(tiles[0]))
             end = max(end, self._calendar.end_of(self._calendar.window_of(tiles[-1])))
         self._tell(0)
-        intake = Reading(self._evaluation, self._engine, self._ledger).retake(start_us=start, end_us=end)
+        reading = Reading(self._evaluation, self._engine, self._ledger)
+        intake = reading.retake(start_us=start, end_us=end, reread_until_us=head.as_of_us if reread else None)
         rebuilt = frozenset(tile for tile in tiles if start <= tile < end)
         return self._commit(self._step(head, intake, head.as_of_us or 0, rebuilt=rebuilt), head, intake)
 
@@ -199,7 +205,10 @@ class Evaluator:
         )
 
     def backfill(self, since: datetime, until: datetime) -> Report:
-        """Recompute the windows that overlap `[since, until)` from log and applied labels, and send what differs.
+        """Recompute the windows that overlap `[since, until)` from the log and the labels, and send what differs.
+
+        Labels are read again from their source, so that one which rewrote its past is believed from here on; where a
+        file is gone, what it said stays.
 
         Args:
             since: Start of the range by prediction time, with its zone.
@@ -207,6 +216,7 @@ class Evaluator:
 
         Raises:
             InstantError: An instant has no time zone, the range is empty, or the ledger is.
+            LabelSourceError: A label file cannot be read as it is declared; nothing was changed.
             LogError: The prediction log cannot be read; nothing was changed.
             LedgerMovedError: Another run committed meanwhile; nothing was changed.
         """
@@ -218,7 +228,7 @@ class Evaluator:
             raise InstantError(message)
         start = self._calendar.window_of(since_us)
         end = self._calendar.end_of(self._calendar.window_of(until_us - 1))
-        return self._send(self._rebuild(head, start, end))
+        return self._send(self._rebuild(head, start, end, reread=True))
 
     def _advance(self, head: Head, as_of_us: int, *, dry_run: bool) -> Report:
         self._tell(0)

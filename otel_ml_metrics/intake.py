@@ -5,39 +5,43 @@ Reads the ledger, writes nothing: everything that a run changes comes out as dat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
 from otel_ml_metrics.attribution.dates import PREFIX_LENGTH, dates_among
-from otel_ml_metrics.attribution.tables import LOST, TILED_SUMS, distinct, fact_schema, rows_where, values
-from otel_ml_metrics.engines import delta_statements as deltas
+from otel_ml_metrics.attribution.inputs import LABEL, SEGMENT, Input
+from otel_ml_metrics.attribution.tables import LOST, TILED_SUMS, fact_schema, values
+from otel_ml_metrics.engines import effect_statements as effects
+from otel_ml_metrics.engines import resolution_statements as resolutions
 from otel_ml_metrics.engines import row_statements as rows
-from otel_ml_metrics.engines.label_statements import Stretch, read_labels
-from otel_ml_metrics.engines.results import long_form
+from otel_ml_metrics.engines.delta_statements import DeltaPlan
+from otel_ml_metrics.engines.label_statements import read_labels
 from otel_ml_metrics.errors import LogError
-from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of, to_us
-from otel_ml_metrics.labels.files import LabelFile, label_files
-from otel_ml_metrics.ledger.store import InputFile
+from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of, from_us, iso, to_us
+from otel_ml_metrics.labels.opening import source_of
 from otel_ml_metrics.prediction_log.reader import Segment, segments
 from otel_ml_metrics.semconv import LABEL_DELAY_BOUNDS, RESERVED_FIELDS
+from otel_ml_metrics.summing import Summing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
+    from otel_ml_metrics.attribution.inputs import LabelPart, Survey
     from otel_ml_metrics.configuration import Evaluation
+    from otel_ml_metrics.engines.label_statements import Received
     from otel_ml_metrics.engines.port import Engine
+    from otel_ml_metrics.engines.resolution_statements import Span
     from otel_ml_metrics.ledger.store import Ledger
+    from otel_ml_metrics.summing import Summed
 
 SKEW_US: Final = 3_600 * SECOND_US
 """How much earlier than its prediction a label may seem to come, where its date has to be searched."""
 
 _FIRST_US: Final = to_us(datetime.min.replace(tzinfo=UTC))
 """The first instant that has a date; a label may say that it was received before."""
-
-_FACT: Final = "prediction_id, received_us, revision, label"
 
 
 @dataclass
@@ -56,7 +60,7 @@ class Intake:
         warnings: What an operator should know.
     """
 
-    inputs: list[InputFile] = field(default_factory=list)
+    inputs: list[Input] = field(default_factory=list)
     delta: pa.Table = field(default_factory=TILED_SUMS.empty_table)
     facts: dict[str, pa.Table] = field(default_factory=dict)
     replaced_dates: frozenset[str] = frozenset()
@@ -82,7 +86,12 @@ class Reading:
         self._ledger = ledger
         self._columns = rows.RowColumns.of(evaluation)
         self._kind = evaluation.kinds["label"]
+        self._source = source_of(evaluation.labels)
+        self._by_entity = bool(evaluation.labels.keys)
+        self._schema = fact_schema(self._kind, by_entity=self._by_entity)
+        self._within_us = evaluation.within.us
         self._intake = Intake()
+        self._received: dict[str, Received] = {}
         self.plan = delta_plan(evaluation, self._columns)
 
     def take(self, *, as_of_us: int) -> Intake:
@@ -98,87 +107,151 @@ class Reading:
         waiting = self._ledger.pending()
         self._engine.put("waiting", waiting)
         moved = self._settle_repeated(old, new)
-        self._attribute(old, has_waiting=len(waiting) > 0)
-        self._note_pending(waiting)
-        self._add_up(moved=moved)
+        withdrawn = False
+        if self._by_entity:
+            withdrawn = self._resolve(old, waiting)
+            self._attributed = self._join(has_waiting=False)
+        else:
+            self._engine.put("withdrawn", self._schema.empty_table())
+            self._attribute(old, has_waiting=len(waiting) > 0)
+            self._note_pending(waiting)
+        summing = self._summing(moved=moved, withdrawn=withdrawn)
+        self._note(summing.add_up())
         return self._intake
 
-    def retake(self, *, start_us: int, end_us: int) -> Intake:
-        """Read a range of predictions and the labels that were applied to them again, as if nothing had been summed.
+    def retake(self, *, start_us: int, end_us: int, reread_until_us: int | None = None) -> Intake:
+        """Read a range of predictions and their labels again, as if nothing had been summed.
 
         Args:
             start_us: Start of the range, aligned to tiles.
             end_us: End of it, not included.
+            reread_until_us: Take the labels of these predictions from their source as it is now, received up to this
+                instant; None: those that were applied before.
 
         Raises:
+            LabelSourceError: A label file cannot be read as it is declared.
             LogError: The log cannot be read, or it has lost what was evaluated.
         """
         listed = segments(self._evaluation.predictions, self._evaluation.model)
         self._paths = {name: segment.path for name, segment in listed.items()}
-        dates = {date_of(day * DAY_US) for day in range(start_us // DAY_US, (end_us - 1) // DAY_US + 1)}
-        taken = [name for name, each in self._ledger.inputs("segment").items() if each.date in dates]
+        known = self._ledger.inputs(SEGMENT)
+        dates = _dates_between(start_us, end_us)
+        taken = [name for name, each in known.items() if each.date in dates]
         gone = [name for name in taken if name not in listed]
         if gone:
             message = f"The segment {gone[0]} was evaluated and is gone, so its windows cannot be computed again."
             raise LogError(message)
         lost = self._ledger.lost()
+        self._has_lost = len(lost) > 0
         self._engine.put("lost", lost)
-        self._engine.put("waiting", fact_schema(self._kind).empty_table())
-        self._define("logged_rows", taken, without_lost=len(lost) > 0)
+        self._define("logged_rows", taken, without_lost=self._has_lost)
         within = f"_predicted_us >= {start_us} AND _predicted_us < {end_us}"
         self._engine.define("new_rows", f"SELECT * FROM logged_rows WHERE {within}")
         self._define("old_rows", [], without_lost=False)
         self._engine.materialise("moved_before", "SELECT * FROM old_rows")
-        self._engine.put("incoming", self._ledger.facts(dates).drop_columns(["date"]))
-        deltas.attribute(self._engine, self.plan, waiting=False)
-        self._add_up(moved=False)
-        return Intake(delta=self._intake.delta, warnings=self._intake.warnings)
+        self._engine.put("waiting", self._schema.empty_table())
+        facts = self._ledger.facts(dates).select(self._schema.names)
+        if reread_until_us is None:
+            self._engine.put("incoming", facts)
+        else:
+            self._reread(known.values(), facts, start_us, end_us, reread_until_us)
+        self._join(has_waiting=False)
+        summing = self._summing(moved=False, withdrawn=False)
+        self._note(summing.add_up_anew(dates, reread=reread_until_us is not None))
+        return self._intake
+
+    def _summing(self, *, moved: bool, withdrawn: bool) -> Summing:
+        return Summing(self._engine, self._ledger, self.plan, self._schema, moved=moved, withdrawn=withdrawn)
+
+    def _note(self, summed: Summed) -> None:
+        self._intake.delta = summed.delta
+        self._intake.facts = summed.facts
+        self._intake.replaced_dates = summed.replaced_dates
+        self._intake.label_changes = summed.label_changes
 
     # Labels
 
     def _take_labels(self, as_of_us: int) -> None:
-        """Define `incoming`, the good labels that are to be taken now; keep the bad ones aside."""
-        known = self._ledger.inputs("label")
-        found = label_files(self._evaluation.labels)
-        wanted = {name: file for name, file in found.items() if self._is_wanted(file, known.get(name), as_of_us)}
-        if not wanted:
-            self._engine.put("incoming", fact_schema(self._kind).empty_table())
-            return
-        noted = {name: (file.stat(), file.fingerprint()) for name, file in wanted.items()}
-        last = read_labels(self._engine, _stretches(wanted, known), self._evaluation.labels, kind=self._kind)
-        received = f"(received_us IS NULL OR received_us <= {as_of_us})"
-        self._engine.define(
-            "incoming", f"SELECT {_FACT} FROM raw_labels WHERE problem IS NULL AND is_open AND {received}"
-        )
-        invalid = self._engine.sql(
-            "SELECT filename, prediction_id, make_timestamp(received_us) AS received_at, CAST(label AS VARCHAR)"
-            " AS label,"
-            f" problem FROM raw_labels WHERE problem IS NOT NULL AND is_open AND {received} ORDER BY ALL"
-        )
-        self._intake.invalid = invalid if len(invalid) else None
-        for name, file in wanted.items():
-            stat, fingerprint = noted[name]
-            done = InputFile("label", name, stat, fingerprint, as_of_us, last.get(file.path))
-            self._intake.inputs.append(done)
+        """Define the good labels that are to be taken now, as `incoming`; keep the bad ones aside."""
+        survey = self._source.survey(self._ledger.inputs(LABEL), as_of_us=as_of_us)
+        if self._read(survey, as_of_us):
+            invalid = self._invalid(as_of_us)
+            self._intake.invalid = invalid if len(invalid) else None
 
-    def _is_wanted(self, file: LabelFile, known: InputFile | None, as_of_us: int) -> bool:
-        if known is None:
-            return True
-        if known.stat != file.stat() and known.fingerprint != file.fingerprint():
-            self._intake.warnings.append(
-                f"The label file {file.path} changed after it was read; what changed is not used. Write new labels and"
-                " revisions into new files."
-            )
+    def _read(self, survey: Survey, until_us: int) -> bool:
+        """Define `incoming` (or `incoming_outcomes`) from what a source has; whether it has anything."""
+        self._intake.warnings += survey.warnings
+        name = "incoming_outcomes" if self._by_entity else "incoming"
+        if not survey.parts:
+            self._engine.put(name, self._schema.empty_table())
             return False
-        taken, last = known.taken_until_us, known.last_us
-        return taken is not None and last is not None and taken < min(last, as_of_us)
+        self._received = read_labels(self._engine, survey.parts, self._evaluation.labels, kind=self._kind)
+        columns = resolutions.OUTCOME if self._by_entity else effects.FACT
+        self._engine.define(name, f"SELECT {columns} FROM raw_labels WHERE problem IS NULL AND {_taken(until_us)}")
+        for part in survey.parts:
+            received = self._received.get(part.shown)
+            self._intake.inputs.append(part.input.taken(until_us, received and received.last_us))
+        return True
+
+    def _invalid(self, as_of_us: int) -> pa.Table:
+        who = "entity" if self._by_entity else "prediction_id"
+        return self._engine.sql(
+            f"SELECT part, {who}, make_timestamp(received_us) AS received_at, CAST(label AS VARCHAR) AS label, problem"
+            f" FROM raw_labels WHERE problem IS NOT NULL AND {_taken(as_of_us)} ORDER BY ALL"
+        )
+
+    def _reread(self, known: Iterable[Input], applied: pa.Table, start_us: int, end_us: int, until_us: int) -> None:
+        """Define `incoming`: the labels of a range of predictions, as their source has them now."""
+        last_us = min(until_us, end_us + self._evaluation.horizon.us + self._within_us)
+        taken = self._ledger.inputs(LABEL)
+        survey = self._source.again(taken, since_us=start_us - SKEW_US, until_us=last_us)
+        self._read(survey, until_us)
+        self._intake.inputs = [
+            replace(part.input, taken_until_us=taken[part.input.name].taken_until_us, last_us=received.last_us)
+            for part in survey.parts
+            if (received := self._received.get(part.shown)) and self._is_whole(part, received, start_us, end_us)
+        ]
+        if self._by_entity:
+            span = resolutions.Span(start_us - self._within_us, end_us + self._within_us)
+            self._engine.put("unsettled", self._schema.empty_table())
+            resolutions.open_outcomes(self._engine, within_us=self._within_us)
+            self._define("old_rows", _between(known, span), without_lost=self._has_lost)
+            rows_again = "SELECT * FROM old_rows"
+            self._engine.define("every_row", rows_again)
+            resolutions.resolve(
+                self._engine, within_us=self._within_us, take=self._evaluation.labels.take, relations=("every_row",)
+            )
+            self._define("old_rows", [], without_lost=False)
+        if survey.warnings:  # a file is gone: what it said can only be known from what was applied
+            self._engine.put("applied", applied)
+            columns = ", ".join(self._schema.names)
+            self._engine.materialise(
+                "incoming_and_applied", f"SELECT {columns} FROM incoming UNION SELECT {columns} FROM applied"
+            )
+            self._engine.define("incoming", "SELECT * FROM incoming_and_applied")
+
+    def _is_whole(self, part: LabelPart, received: Received, start_us: int, end_us: int) -> bool:
+        """Whether every label of a part is of a range of predictions; else what changed in it stays to be told."""
+        first_us, last_us = received
+        reach_us = self._evaluation.horizon.us
+        is_whole = first_us is None or last_us is None or (first_us - reach_us >= start_us and last_us <= end_us)
+        if not is_whole and first_us is not None and last_us is not None and self._has_changed(part):
+            since, until = iso(from_us(first_us - reach_us)), iso(from_us(last_us))
+            self._intake.warnings.append(
+                f"{part.shown} changed after it was read, and has labels of other times too; a backfill from {since} to"
+                f" {until} takes over all of it."
+            )
+        return is_whole
+
+    def _has_changed(self, part: LabelPart) -> bool:
+        return self._ledger.inputs(LABEL)[part.input.name].fingerprint != part.input.fingerprint
 
     # Segments
 
-    def _take_segments(self) -> tuple[list[InputFile], list[Segment]]:
+    def _take_segments(self) -> tuple[list[Input], list[Segment]]:
         """The segments that were taken before and are still there, and the new ones."""
         listed = segments(self._evaluation.predictions, self._evaluation.model)
-        known = self._ledger.inputs("segment")
+        known = self._ledger.inputs(SEGMENT)
         new = [segment for name, segment in listed.items() if name not in known]
         self._paths = {name: segment.path for name, segment in listed.items()}
         self._check_fields([segment.path for segment in new])
@@ -187,7 +260,7 @@ class Reading:
     def _check_fields(self, new: list[str]) -> None:
         if not new:
             return
-        wanted = {*self._columns.slices, *self._columns.kinds}
+        wanted = {*self._columns.slices, *self._columns.kinds, *self._columns.keys}
         if not wanted <= rows.logged_types(self._engine, new).keys() | RESERVED_FIELDS:
             rows.check_fields(self._engine, list(self._paths.values()), self._columns)
 
@@ -195,7 +268,7 @@ class Reading:
         paths = [self._paths[each] for each in sorted(chosen)]
         rows.define_rows(self._engine, name, paths, self._columns, without_lost=without_lost)
 
-    def _settle_repeated(self, old: list[InputFile], new: list[Segment]) -> bool:
+    def _settle_repeated(self, old: list[Input], new: list[Segment]) -> bool:
         """See which rows repeat an id. Materialises `moved_before`: rows that counted until now and do so no longer."""
         lost = self._ledger.lost()
         self._engine.put("lost", lost)
@@ -220,7 +293,7 @@ class Reading:
         dated = {date: [each.path for each in new if each.date == date] for date in dates}
         foreign = rows.foreign_segments(self._engine, dated)
         self._intake.inputs += [
-            InputFile("segment", each.name, date=each.date, foreign_ids=each.name in foreign) for each in new
+            Input(SEGMENT, each.name, date=each.date, foreign_ids=each.name in foreign) for each in new
         ]
         return foreign
 
@@ -245,17 +318,40 @@ class Reading:
 
     # Labels meet rows
 
-    def _attribute(self, old: list[InputFile], *, has_waiting: bool) -> None:
+    def _join(self, *, has_waiting: bool) -> int:
+        return effects.attribute(self._engine, self.plan, fact=", ".join(self._schema.names), waiting=has_waiting)
+
+    def _attribute(self, old: list[Input], *, has_waiting: bool) -> None:
         """Materialise `attributed`, reading only the dates that the labels can be of."""
         likely = self._likely(old)
         self._define("old_rows", likely, without_lost=self._has_lost)
-        self._attributed = deltas.attribute(self._engine, self.plan, waiting=has_waiting)
+        self._attributed = self._join(has_waiting=has_waiting)
         rest = {each.name for each in old if each.foreign_ids} - likely
-        if rest and len(self._engine.sql(f"{deltas.unmatched('incoming')} LIMIT 1")):
+        if rest and len(self._engine.sql(f"{effects.unmatched('incoming')} LIMIT 1")):
             self._define("old_rows", likely | rest, without_lost=self._has_lost)
-            self._attributed = deltas.attribute(self._engine, self.plan, waiting=has_waiting)
+            self._attributed = self._join(has_waiting=has_waiting)
 
-    def _likely(self, old: list[InputFile]) -> set[str]:
+    def _resolve(self, old: list[Input], waiting: pa.Table) -> bool:
+        """Materialise `incoming` and `withdrawn`: labels that outcomes are, and were, of predictions.
+
+        Returns:
+            Whether a label is withdrawn.
+        """
+        within_us = self._within_us
+        spans = [resolutions.reach(self._engine, relation, within_us) for relation in ("new_rows", "moved_before")]
+        dates = frozenset[str]().union(*(_dates_of(span) for span in spans if span is not None))
+        settled = self._ledger.facts(dates).select(self._schema.names)
+        self._engine.put("kept", pa.concat_tables([settled, waiting]))
+        resolutions.unsettle(self._engine, within_us=within_us)
+        span = resolutions.open_outcomes(self._engine, within_us=within_us)
+        names = set() if span is None else _between(old, span)
+        self._define("old_rows", names, without_lost=self._has_lost)
+        resolutions.resolve(self._engine, within_us=within_us, take=self._evaluation.labels.take)
+        left = self._engine.sql(resolutions.still_waiting()).cast(self._schema)
+        self._intake.pending = left if len(left) or len(waiting) else None
+        return self._engine.materialise("withdrawn", resolutions.withdrawn()) > 0
+
+    def _likely(self, old: list[Input]) -> set[str]:
         """Old segments that can hold the predictions of the incoming labels: by the id's date, or else searched."""
         if not old:
             return set()
@@ -280,115 +376,17 @@ class Reading:
         [incoming] = values(self._engine.sql("SELECT count(*) AS labels FROM incoming"), "labels")
         if not len(waiting) and incoming == self._attributed:
             return  # a label finds one row at most, so each has found its own
-        parts = [self._engine.sql(deltas.unmatched("incoming"))]
+        parts = [self._engine.sql(effects.unmatched("incoming"))]
         if len(waiting):
-            parts.append(self._engine.sql(deltas.unmatched("waiting")))
-        schema = fact_schema(self._kind)
-        left = pa.concat_tables([part.cast(schema) for part in parts])
+            parts.append(self._engine.sql(effects.unmatched("waiting")))
+        left = pa.concat_tables([part.cast(self._schema) for part in parts])
         self._intake.pending = left if len(left) != len(waiting) or len(parts[0]) else None
 
-    # Sums
 
-    def _add_up(self, *, moved: bool) -> None:
-        """Turn rows and labels, before and after, into what is added to the sums."""
-        before = self._take_facts_before()
-        is_simple = not (before or moved or self.plan.implicit_from is not None) and deltas.are_single(self._engine)
-        if is_simple:
-            deltas.define_single_effects(self._engine, self.plan)
-            self._intake.label_changes = deltas.single_label_counts(self._engine, self.plan)
-        else:
-            self._before_and_after()
-        self._keep_facts(moved=moved)
-        parts = [self._long(deltas.prediction_sums(self.plan, "new_rows", sign=1), deltas.prediction_names(self.plan))]
-        if moved:
-            query = deltas.prediction_sums(self.plan, "moved_before", sign=-1)
-            parts.append(self._long(query, deltas.prediction_names(self.plan)))
-        parts.append(self._long(deltas.label_sums(self.plan), deltas.label_names(self.plan)))
-        parts += [self._long(deltas.bin_sums(self.plan), deltas.bin_names(binned)) for binned in self.plan.binned]
-        self._intake.delta = pa.concat_tables(parts)
-
-    def _long(self, query: str, names: list[str]) -> pa.Table:
-        return long_form(self._engine.sql(query), names, self.plan.slice_fields)
-
-    def _take_facts_before(self) -> int:
-        """Keep the labels that were applied before to the rows at hand as `facts_before`; how many they are."""
-        stored = self._stored_facts()
-        self._engine.put("facts_stored", stored)
-        if not len(stored):
-            self._engine.put("facts_before", stored)
-            return 0
-        return self._engine.materialise(
-            "facts_before",
-            f"SELECT {_FACT} FROM facts_stored WHERE prediction_id IN (SELECT prediction_id FROM attributed)"
-            " OR prediction_id IN (SELECT prediction_id FROM moved_before)",
-        )
-
-    def _stored_facts(self) -> pa.Table:
-        days = self._engine.sql(
-            f"SELECT DISTINCT _predicted_us // {DAY_US} AS day FROM attributed WHERE NOT _is_new"
-            f" UNION SELECT DISTINCT _predicted_us // {DAY_US} FROM moved_before"
-        )
-        return self._ledger.facts(date_of(day * DAY_US) for day in values(days, "day"))
-
-    def _before_and_after(self) -> None:
-        names = ", ".join(("prediction_id", "_predicted_us", *(f'"{name}"' for name in self._columns.names)))
-        one_each = (
-            f"SELECT {names}, _is_new FROM (SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY"
-            " received_us)"
-            " AS _turn FROM attributed) AS turns WHERE _turn = 1"
-        )
-        self._engine.materialise("attributed_rows", one_each)
-        self._engine.materialise(
-            "rows_before",
-            f"SELECT {names} FROM attributed_rows WHERE NOT _is_new UNION ALL SELECT {names} FROM moved_before",
-        )
-        others = (
-            "SELECT prediction_id FROM moved_before"
-            if self.plan.implicit_from is None
-            else "SELECT prediction_id FROM new_rows"
-        )
-        self._engine.materialise(
-            "rows_after",
-            f"SELECT {names} FROM attributed_rows UNION ALL SELECT {names} FROM new_rows WHERE prediction_id IN"
-            f" ({others})"
-            " AND prediction_id NOT IN (SELECT prediction_id FROM attributed_rows)",
-        )
-        self._engine.define("facts_after", f"SELECT {_FACT} FROM facts_before UNION ALL SELECT {_FACT} FROM attributed")
-        deltas.materialise_effects(self._engine, self.plan)
-        taken_back = [
-            row | {"labels": -int(str(row["labels"])), "delay_us": -int(str(row["delay_us"]))}
-            for row in deltas.label_counts(self._engine, self.plan, "before")
-        ]
-        self._intake.label_changes = taken_back + deltas.label_counts(self._engine, self.plan, "after")
-
-    def _keep_facts(self, *, moved: bool) -> None:
-        """Keep the labels that count, by the date of their prediction; those of a row that moved, move along."""
-        kept = f"SELECT _predicted_us // {DAY_US} AS day, {_FACT} FROM attributed WHERE _bucket IS NOT NULL"
-        if moved:
-            kept += (
-                f" UNION ALL SELECT rows._predicted_us // {DAY_US}, facts.prediction_id, facts.received_us,"
-                " facts.revision,"
-                " facts.label FROM facts_before AS facts JOIN rows_after AS rows ON facts.prediction_id ="
-                " rows.prediction_id"
-                " WHERE facts.prediction_id IN (SELECT prediction_id FROM moved_before)"
-            )
-            days = self._engine.sql(f"SELECT DISTINCT _predicted_us // {DAY_US} AS day FROM moved_before")
-            self._intake.replaced_dates = frozenset(date_of(day * DAY_US) for day in values(days, "day"))
-            listed = ", ".join(f"'{date}'" for date in sorted(self._intake.replaced_dates))
-            kept += (
-                f" UNION ALL SELECT epoch_us(CAST(date AS TIMESTAMP)) // {DAY_US}, {_FACT} FROM facts_stored"
-                f" WHERE date IN ({listed}) AND prediction_id NOT IN (SELECT prediction_id FROM moved_before)"
-            )
-        table = self._engine.sql(kept)
-        for day in distinct(table, "day"):
-            part = rows_where(table, "day", day).drop_columns(["day"])
-            self._intake.facts[date_of(day * DAY_US)] = part.cast(fact_schema(self._kind))
-
-
-def delta_plan(evaluation: Evaluation, columns: rows.RowColumns) -> deltas.DeltaPlan:
+def delta_plan(evaluation: Evaluation, columns: rows.RowColumns) -> DeltaPlan:
     """What an evaluation sums, and per what."""
     tile = evaluation.tile
-    return deltas.DeltaPlan(
+    return DeltaPlan(
         states=evaluation.states,
         kinds=evaluation.kinds,
         columns=columns.names,
@@ -398,13 +396,24 @@ def delta_plan(evaluation: Evaluation, columns: rows.RowColumns) -> deltas.Delta
         tile_us=round(tile.total_seconds() * SECOND_US),
         offset_us=round(evaluation.window_offset.total_seconds() * SECOND_US),
         delay_bounds=LABEL_DELAY_BOUNDS,
+        aggregate=evaluation.labels.aggregate,
     )
 
 
-def _stretches(files: Mapping[str, LabelFile], known: Mapping[str, InputFile]) -> list[Stretch]:
-    """Group files of which the same stretch of time is to be read."""
-    groups: dict[tuple[str, int | None], list[str]] = {}
-    for name, file in files.items():
-        after = known[name].taken_until_us if name in known else None
-        groups.setdefault((file.form, after), []).append(file.path)
-    return [Stretch(tuple(paths), form, after) for (form, after), paths in groups.items()]
+def _taken(until_us: int) -> str:
+    """SQL: whether a label is to be taken now; one whose instant nobody knows is looked at once, with its file."""
+    return f"is_open AND (received_us IS NULL OR received_us <= {until_us})"
+
+
+def _dates_between(start_us: int, end_us: int) -> frozenset[str]:
+    return frozenset(date_of(day * DAY_US) for day in range(start_us // DAY_US, (end_us - 1) // DAY_US + 1))
+
+
+def _dates_of(span: Span) -> frozenset[str]:
+    return _dates_between(span.first_us, span.last_us + 1)
+
+
+def _between(segments_known: Iterable[Input], span: Span) -> set[str]:
+    """Names of the segments that can have predictions in a span."""
+    first, last = date_of(max(span.first_us, _FIRST_US)), date_of(span.last_us)
+    return {each.name for each in segments_known if each.date is not None and first <= each.date <= last}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
+from otel_ml_metrics.attribution.inputs import Input
 from otel_ml_metrics.attribution.tables import LOST, TILED_SUMS, fact_schema
 from otel_ml_metrics.errors import LedgerBusyError, LedgerError, LedgerMismatchError, LedgerMovedError
 from otel_ml_metrics.ledger import schema
@@ -49,20 +50,6 @@ class Head:
     totals: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class InputFile:
-    """How far a label file or a segment was taken. Fields as the table `input_file` has them."""
-
-    kind: str
-    name: str
-    stat: str = ""
-    fingerprint: str = ""
-    taken_until_us: int | None = None
-    last_us: int | None = None
-    date: str | None = None
-    foreign_ids: bool | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Commit:
     """Everything that one run changes.
@@ -88,7 +75,7 @@ class Commit:
     now_us: int
     definition: Mapping[str, Any]
     totals: Mapping[str, Any]
-    inputs: Sequence[InputFile] = ()
+    inputs: Sequence[Input] = ()
     facts: Mapping[str, pa.Table] = field(default_factory=dict)
     replaced_dates: frozenset[str] = frozenset()
     states: Mapping[int, pa.Table] = field(default_factory=dict)
@@ -105,6 +92,7 @@ class Ledger:
         url: SQLAlchemy URL; a SQLite file and its folder are made where they are missing.
         name: Of the evaluation.
         label_kind: boolean, number or string.
+        by_entity: Whether labels name entities.
 
     Raises:
         LedgerMismatchError: The database holds the ledger of another evaluation.
@@ -112,10 +100,10 @@ class Ledger:
         LedgerError: There is no such database, it is none, or its disk is full.
     """
 
-    def __init__(self, url: str, *, name: str, label_kind: str) -> None:
+    def __init__(self, url: str, *, name: str, label_kind: str, by_entity: bool = False) -> None:
         self.url = sa.make_url(url)
         self.name = name
-        self._facts = fact_schema(label_kind)
+        self._facts = fact_schema(label_kind, by_entity=by_entity)
         self._engine = _engine(self.url)
         with self.transaction() as connection:
             _create(connection)
@@ -162,13 +150,13 @@ class Ledger:
             totals=json.loads(row["totals"]),
         )
 
-    def inputs(self, kind: str) -> dict[str, InputFile]:
+    def inputs(self, kind: str) -> dict[str, Input]:
         """How far the label files or segments were taken, by name."""
         table = schema.input_file
         names = ("kind", "name", "stat", "fingerprint", "taken_until_us", "last_us", "date", "foreign_ids")
         query = sa.select(*(table.c[name] for name in names)).where(table.c.kind == kind)
         with self.transaction() as connection:
-            return {row.name: InputFile(*row) for row in connection.execute(query)}
+            return {row.name: Input(*row) for row in connection.execute(query)}
 
     def facts(self, dates: Iterable[str]) -> pa.Table:
         """All labels that were applied to predictions of these dates, with the date."""
@@ -298,7 +286,7 @@ class Ledger:
         )
         return LedgerMovedError(message)
 
-    def _write_inputs(self, connection: sa.Connection, inputs: Sequence[InputFile], version: int) -> None:
+    def _write_inputs(self, connection: sa.Connection, inputs: Sequence[Input], version: int) -> None:
         table = schema.input_file
         for kind in sorted({each.kind for each in inputs}):
             names = [each.name for each in inputs if each.kind == kind]
