@@ -11,10 +11,13 @@ from otel_ml_metrics.attribution.tables import distinct, rows_where, values
 from otel_ml_metrics.engines import delta_statements as deltas
 from otel_ml_metrics.engines import effect_statements as effects
 from otel_ml_metrics.engines.results import long_form
-from otel_ml_metrics.instants import DAY_US, date_of
+from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of
+from otel_ml_metrics.semconv import LABEL_DELAY_BOUNDS
 
 if TYPE_CHECKING:
+    from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
+    from otel_ml_metrics.engines.row_statements import RowColumns
     from otel_ml_metrics.ledger.store import Ledger
 
 
@@ -33,6 +36,23 @@ class Summed:
     facts: dict[str, pa.Table]
     replaced_dates: frozenset[str]
     label_changes: list[dict[str, object]]
+
+
+def delta_plan(evaluation: Evaluation, columns: RowColumns) -> deltas.DeltaPlan:
+    """What an evaluation sums, and per what."""
+    tile = evaluation.tile
+    return deltas.DeltaPlan(
+        states=evaluation.states,
+        kinds=evaluation.kinds,
+        columns=columns.names,
+        slices=evaluation.slices,
+        buckets=[maturity.seconds_whole for maturity in evaluation.maturities],
+        implicit_from=evaluation.attribution_window.seconds_whole if evaluation.grace is not None else None,
+        tile_us=round(tile.total_seconds() * SECOND_US),
+        offset_us=round(evaluation.window_offset.total_seconds() * SECOND_US),
+        delay_bounds=LABEL_DELAY_BOUNDS,
+        aggregate=evaluation.labels.aggregate,
+    )
 
 
 class Summing:
