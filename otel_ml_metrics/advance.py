@@ -11,7 +11,7 @@ from pyarrow import csv
 
 from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, values
 from otel_ml_metrics.definition import definition_of
-from otel_ml_metrics.emission import Emission, Totals, changed, split_key
+from otel_ml_metrics.emission import Emission, Totals, Waiting, changed, split_key
 from otel_ml_metrics.engines.results import add_up
 from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.instants import from_us
@@ -82,17 +82,17 @@ class Advance:
         earlier = self._ledger.states(tiles - rebuilt).select(TILED_SUMS.names)
         return dict.fromkeys(rebuilt, empty) | add_up(engine, [earlier, delta])
 
-    def _count_labels(self) -> int:
-        """Count the labels by status; how many wait."""
+    def _count_labels(self) -> Waiting:
+        """Count the labels by status; those that wait."""
         for row in self._intake.label_changes:
             self._totals.add_label(**row)  # type: ignore[arg-type]  # a row of the engine has the names of the arguments
         if self._intake.invalid is not None:
             self._totals.labels["invalid"] += len(self._intake.invalid)
         pending = self._ledger.pending() if self._intake.pending is None else self._intake.pending
-        expired_us = self._as_of_us - self._evaluation.horizon.us
-        expired: int = sum(received_us < expired_us for received_us in values(pending, "received_us"))
-        self._totals.labels["orphan"] = expired
-        return len(pending) - expired
+        received = values(pending, "received_us")
+        alive = [each for each in received if each >= self._as_of_us - self._evaluation.horizon.us]
+        self._totals.labels["orphan"] = len(received) - len(alive)
+        return Waiting(len(alive), self._as_of_us - min(alive)) if alive else Waiting()
 
     def _judge(self) -> None:
         """Find what became final or changed."""
@@ -108,10 +108,16 @@ class Advance:
         judgements = list(calendar.judgements(windows, as_of_us=self._as_of_us))
         newest = {(calendar.newest(each, as_of_us=self._as_of_us), each.seconds_whole) for each in calendar.maturities}
         is_current = {_of(each) for each in judgements if not each.is_final or _of(each) in newest}
+        horizon = calendar.maturities[-1]
+        closing = {
+            each.window_us
+            for each in judgements
+            if each.is_final and each.maturity == horizon and _of(each) not in were_final
+        }
         after = [
             each
             for each in judgements
-            if each.window_us in touched or _of(each) not in were_final or _of(each) in is_current
+            if each.window_us in touched | closing or _of(each) not in were_final or _of(each) in is_current
         ]
         before = [each for each in judgements if each.window_us in touched and _of(each) in were_final]
         self.groups = self._valuation.groups(self._load({each.window_us for each in after}, new=True), after)
@@ -123,6 +129,7 @@ class Advance:
         self._first = {key for key in compared if key not in self._before}
         self._current = [group for key, group in sorted(self.groups.items()) if key[:2] in is_current]
         self._count_values({key for key in compared if key[:2] not in were_final})
+        self._count_closed(closing)
 
     def _as_it_was_defined(self, groups: Groups) -> Groups:
         """Groups with only the measures and maturities that the ledger had: it has no sums of the others."""
@@ -134,6 +141,16 @@ class Advance:
             for key, group in groups.items()
             if group.judgement.maturity.seconds_whole in kept["maturities"]
         }
+
+    def _count_closed(self, closing: set[int]) -> None:
+        """Note how the labels of windows that are now complete had come in, over all slices."""
+        labelled: dict[tuple[str, int], dict[int, int]] = {}
+        for (window, maturity, _, version, variant, _), group in self.groups.items():
+            if window in closing and group.key[-1] == "{}":
+                counts = labelled.setdefault((split_key(version, variant), window), {})
+                counts[maturity] = counts.get(maturity, 0) + group.explicit
+        for (key, window), counts in sorted(labelled.items()):
+            self._totals.add_closed(key, window, counts)
 
     def _count_values(self, newly_final: set[GroupKey]) -> None:
         self.undefined: dict[str, int] = {}
@@ -176,7 +193,7 @@ class Advance:
             ledger_version=self._head.version,
             values=(*found, *provisional),
             labels=dict(self._totals.labels),
-            waiting=self.waiting,
+            waiting=self.waiting.labels,
             undefined=self.undefined,
             warnings=tuple(self._intake.warnings),
         )

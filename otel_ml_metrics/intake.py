@@ -53,7 +53,7 @@ class Intake:
         replaced_dates: Dates whose facts are replaced.
         pending: Labels that wait for their prediction, if they changed.
         lost: Rows of the log that repeat an id; None if there are no new ones.
-        label_changes: Rows of (version, variant, status, delay_bin, labels, delay_us) to count.
+        label_changes: Rows of (version, variant, status, delay_bin, labels, delay_us, skewed) to count.
         invalid: Label rows that cannot be used.
         warnings: What an operator should know.
     """

@@ -29,7 +29,7 @@ class Summed:
         delta: What is added to the sums, by tile.
         facts: New facts by date of their prediction.
         replaced_dates: Dates whose facts are replaced by those.
-        label_changes: Rows of (version, variant, status, delay_bin, labels, delay_us) to count.
+        label_changes: Rows of (version, variant, status, delay_bin, labels, delay_us, skewed) to count.
     """
 
     delta: pa.Table
@@ -132,8 +132,9 @@ class Summing:
 
     def _recounted(self) -> list[dict[str, object]]:
         """Label counts to add, the ones from before with a minus."""
+        counted = ("labels", "delay_us", "skewed")
         taken_back = [
-            row | {"labels": -int(str(row["labels"])), "delay_us": -int(str(row["delay_us"]))}
+            row | {name: -int(str(row[name])) for name in counted}
             for row in effects.label_counts(self._engine, self._plan, "before")
         ]
         return taken_back + effects.label_counts(self._engine, self._plan, "after")

@@ -134,7 +134,7 @@ def _explicit_sql(plan: DeltaPlan, moment: str) -> str:
 
 
 def label_counts(engine: Engine, plan: DeltaPlan, moment: str) -> list[dict[str, object]]:
-    """Count the labels in `placed_<moment>` by version, variant, delay bin and status.
+    """Count the labels in `placed_<moment>` by version, variant, delay bin and status, and those from before their row.
 
     The first of a prediction in the order (received, revision, label) is matched; a later one is revised where it says
     something else than the one before, else duplicate; what is past the horizon is late and belongs to no order. Where
@@ -161,7 +161,7 @@ def single_label_counts(engine: Engine, plan: DeltaPlan) -> list[dict[str, objec
     return _counted(
         engine,
         plan,
-        "SELECT version, variant, greatest(received_us - _predicted_us, 0) AS delay_us,"
+        "SELECT version, variant, received_us, _predicted_us, greatest(received_us - _predicted_us, 0) AS delay_us,"
         " CASE WHEN _bucket IS NULL THEN 'late' ELSE 'matched' END AS status FROM attributed",
     )
 
@@ -172,7 +172,8 @@ def _counted(engine: Engine, plan: DeltaPlan, labels: str) -> list[dict[str, obj
     )
     query = (
         f"SELECT version, variant, status, CASE {cases} ELSE {len(plan.delay_bounds)} END AS delay_bin,"
-        f" count(*) AS labels, CAST(sum(delay_us) AS BIGINT) AS delay_us FROM ({labels}) AS labels"
+        " count(*) AS labels, CAST(sum(delay_us) AS BIGINT) AS delay_us,"
+        f" count(*) FILTER (received_us < _predicted_us) AS skewed FROM ({labels}) AS labels"
         " GROUP BY version, variant, status, delay_bin"
     )
     return engine.sql(query).to_pylist()
