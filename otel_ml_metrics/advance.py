@@ -15,14 +15,16 @@ from otel_ml_metrics.emission import Emission, Totals, Waiting, changed, split_k
 from otel_ml_metrics.engines.results import add_up
 from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.instants import from_us
-from otel_ml_metrics.ledger.store import Commit
+from otel_ml_metrics.ledger.commit import Commit
+from otel_ml_metrics.movement import Moved, movements
 
 if TYPE_CHECKING:
     from otel_ml_metrics.attribution.calendar import Calendar, Judgement
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
     from otel_ml_metrics.intake import Intake
-    from otel_ml_metrics.ledger.store import Head, Ledger
+    from otel_ml_metrics.ledger.commit import Head
+    from otel_ml_metrics.ledger.reader import LedgerReader
     from otel_ml_metrics.telemetry.lagging import LaggingPoint
     from otel_ml_metrics.valuation import Group, GroupKey, Valuation
 
@@ -49,7 +51,7 @@ class Advance:
         self,
         *,
         evaluation: Evaluation,
-        ledger: Ledger,
+        ledger: LedgerReader,
         engine: Engine,
         valuation: Valuation,
         calendar: Calendar,
@@ -67,6 +69,7 @@ class Advance:
         self._intake = intake
         self._as_of_us = as_of_us
         self._now_us = now_us
+        self._rebuilt = rebuilt
         self._totals = Totals.of(head.totals)
         self._states = self._new_states(engine, rebuilt)
         self._tiles = sorted({*ledger.tiles(), *self._states})
@@ -126,6 +129,8 @@ class Advance:
         final = {key: group for key, group in self.groups.items() if group.judgement.is_final}
         compared = {key: group for key, group in final.items() if key[0] in touched or key[:2] not in were_final}
         self._new, self._revised = changed(self._before, compared)
+        changes = {key: self._new.get(key, frozenset()) | self._revised.get(key, frozenset()) for key in compared}
+        self._moved = Moved(before=self._before, after=compared, changes=changes)
         self._first = {key for key in compared if key not in self._before}
         self._current = [group for key, group in sorted(self.groups.items()) if key[:2] in is_current]
         self._count_values({key for key in compared if key[:2] not in were_final})
@@ -200,7 +205,8 @@ class Advance:
 
     def commit(self) -> Commit:
         """Everything that changes, for one transaction."""
-        points = self._points()
+        history, current = self._points()
+        points = [*history, *current]
         return Commit(
             read_version=self._head.version,
             as_of_us=self._as_of_us,
@@ -213,15 +219,24 @@ class Advance:
             states=self._states,
             pending=self._intake.pending,
             lost=self._intake.lost,
+            movements=movements(
+                self._calendar,
+                self._moved.by_window(),
+                label_changes=self._intake.label_changes,
+                delta=self._intake.delta,
+                rebuilt=self._rebuilt,
+            ),
             points=[(point.series, point.time_unix_nano, point.to_json()) for point in points],
+            once=[(point.series, point.time_unix_nano) for point in history],
             summary=self._summary(len(points)),
         )
 
-    def _points(self) -> list[LaggingPoint]:
+    def _points(self) -> tuple[list[LaggingPoint], list[LaggingPoint]]:
+        """The points that carry their window's end, of which a backend takes one value each; and those stamped now."""
         emission = Emission(self._evaluation, now_us=self._now_us, start_us=self._head.created_us or self._now_us)
         counts = emission.counts(self._totals, waiting=self.waiting)
         if self._evaluation.timestamps == "emit":
-            return [*emission.current(self._current), *counts]
+            return [], [*emission.current(self._current), *counts]
         changes, first = dict(self._new), set(self._first)
         if self._evaluation.resend_revisions:
             first |= self._revised.keys()
@@ -231,11 +246,11 @@ class Advance:
         history = emission.history(self.groups, changes, first)
         if not self._evaluation.resend_revisions and any(key[:2] in self._were_final for key in first | changes.keys()):
             history = self._not_sent_before(history)
-        return [*history, *emission.current(provisional), *counts]
+        return history, [*emission.current(provisional), *counts]
 
     def _not_sent_before(self, points: list[LaggingPoint]) -> list[LaggingPoint]:
         """Leave out the second value of a series and time: one that was undefined for a while has been sent before."""
-        emitted = self._ledger.emitted({point.time_unix_nano for point in points})
+        emitted = self._ledger.emitted((point.series, point.time_unix_nano) for point in points)
         return [point for point in points if (point.series, point.time_unix_nano) not in emitted]
 
     def _summary(self, points: int) -> dict[str, Any]:

@@ -67,9 +67,18 @@ class Totals:
         return {each.name: dict(getattr(self, each.name)) for each in fields(self)}
 
     def add_label(
-        self, *, version: str, variant: str, status: str, delay_bin: int, labels: int, delay_us: int, skewed: int
+        self,
+        *,
+        version: str,
+        variant: str,
+        status: str,
+        delay_bin: int,
+        labels: int,
+        delay_us: int,
+        skewed: int,
+        **_place: int,
     ) -> None:
-        """Count labels (or take some back); the late ones have no place among the delays."""
+        """Count labels (or take some back), wherever they belong; the late ones have no place among the delays."""
         self.labels[status] += labels
         if skewed:
             key = split_key(version, variant)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
     from otel_ml_metrics.engines.resolution_statements import Span
-    from otel_ml_metrics.ledger.store import Ledger
+    from otel_ml_metrics.ledger.reader import LedgerReader
     from otel_ml_metrics.log_intake import Logged
     from otel_ml_metrics.summing import Summed
 
@@ -53,7 +53,7 @@ class Intake:
         replaced_dates: Dates whose facts are replaced.
         pending: Labels that wait for their prediction, if they changed.
         lost: Rows of the log that repeat an id; None if there are no new ones.
-        label_changes: Rows of (version, variant, status, delay_bin, labels, delay_us, skewed) to count.
+        label_changes: Rows of (tile_us, version, variant, status, delay_bin, labels, delay_us, skewed) to count.
         invalid: Label rows that cannot be used.
         warnings: What an operator should know.
     """
@@ -107,7 +107,7 @@ class Reading:
         ledger: Says what was taken before.
     """
 
-    def __init__(self, evaluation: Evaluation, engine: Engine, ledger: Ledger) -> None:
+    def __init__(self, evaluation: Evaluation, engine: Engine, ledger: LedgerReader) -> None:
         self._evaluation = evaluation
         self._engine = engine
         self._ledger = ledger

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.label_statements import Received
     from otel_ml_metrics.engines.port import Engine
-    from otel_ml_metrics.ledger.store import Ledger
+    from otel_ml_metrics.ledger.reader import LedgerReader
 
 
 @dataclass
@@ -49,7 +49,7 @@ class LabelIntake:
         ledger: Says what was taken before.
     """
 
-    def __init__(self, evaluation: Evaluation, engine: Engine, ledger: Ledger) -> None:
+    def __init__(self, evaluation: Evaluation, engine: Engine, ledger: LedgerReader) -> None:
         self._evaluation = evaluation
         self._engine = engine
         self._known = ledger.inputs(LABEL)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
-    from otel_ml_metrics.ledger.store import Ledger
+    from otel_ml_metrics.ledger.reader import LedgerReader
 
 
 @dataclass
@@ -56,7 +56,7 @@ class LogIntake:
         LogError: The log cannot be read.
     """
 
-    def __init__(self, evaluation: Evaluation, engine: Engine, ledger: Ledger) -> None:
+    def __init__(self, evaluation: Evaluation, engine: Engine, ledger: LedgerReader) -> None:
         self._engine = engine
         self._known = ledger.inputs(SEGMENT)
         self._listed = segments(evaluation.predictions, evaluation.model)

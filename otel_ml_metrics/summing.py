@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
     from otel_ml_metrics.engines.row_statements import RowColumns
-    from otel_ml_metrics.ledger.store import Ledger
+    from otel_ml_metrics.ledger.reader import LedgerReader
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Summed:
         delta: What is added to the sums, by tile.
         facts: New facts by date of their prediction.
         replaced_dates: Dates whose facts are replaced by those.
-        label_changes: Rows of (version, variant, status, delay_bin, labels, delay_us, skewed) to count.
+        label_changes: Rows of (tile_us, version, variant, status, delay_bin, labels, delay_us, skewed) to count.
     """
 
     delta: pa.Table
@@ -71,7 +71,14 @@ class Summing:
     """
 
     def __init__(
-        self, engine: Engine, ledger: Ledger, plan: deltas.DeltaPlan, facts: pa.Schema, *, moved: bool, withdrawn: bool
+        self,
+        engine: Engine,
+        ledger: LedgerReader,
+        plan: deltas.DeltaPlan,
+        facts: pa.Schema,
+        *,
+        moved: bool,
+        withdrawn: bool,
     ) -> None:
         self._engine = engine
         self._ledger = ledger

@@ -134,7 +134,7 @@ def _explicit_sql(plan: DeltaPlan, moment: str) -> str:
 
 
 def label_counts(engine: Engine, plan: DeltaPlan, moment: str) -> list[dict[str, object]]:
-    """Count the labels in `placed_<moment>` by version, variant, delay bin and status, and those from before their row.
+    """Count the labels in `placed_<moment>` by tile, version, variant, delay bin and status, and the skewed of them.
 
     The first of a prediction in the order (received, revision, label) is matched; a later one is revised where it says
     something else than the one before, else duplicate; what is past the horizon is late and belongs to no order. Where
@@ -171,9 +171,10 @@ def _counted(engine: Engine, plan: DeltaPlan, labels: str) -> list[dict[str, obj
         f"WHEN delay_us <= {round(bound * SECOND_US)} THEN {at}" for at, bound in enumerate(plan.delay_bounds)
     )
     query = (
-        f"SELECT version, variant, status, CASE {cases} ELSE {len(plan.delay_bounds)} END AS delay_bin,"
+        f"SELECT {tile_sql(plan)} AS tile_us, version, variant, status,"
+        f" CASE {cases} ELSE {len(plan.delay_bounds)} END AS delay_bin,"
         " count(*) AS labels, CAST(sum(delay_us) AS BIGINT) AS delay_us,"
         f" count(*) FILTER (received_us < _predicted_us) AS skewed FROM ({labels}) AS labels"
-        " GROUP BY version, variant, status, delay_bin"
+        " GROUP BY ALL"
     )
     return engine.sql(query).to_pylist()
