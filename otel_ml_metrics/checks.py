@@ -25,7 +25,8 @@ from otel_ml_metrics.errors import ConfigurationError, OtelMLMetricsError
 from otel_ml_metrics.instants import from_us, iso, to_us
 from otel_ml_metrics.labels.opening import source_of
 from otel_ml_metrics.ledger.outbox import Outbox
-from otel_ml_metrics.ledger.store import Ledger
+from otel_ml_metrics.ledger.schema import SCHEMA_VERSION
+from otel_ml_metrics.ledger.store import Ledger, schema_of, shown_url
 from otel_ml_metrics.prediction_log.reader import segments
 from otel_ml_metrics.telemetry.delivery import Delivery
 
@@ -138,7 +139,15 @@ def _look_at_ledger(evaluation: Evaluation) -> Iterator[Finding]:
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         yield _look_at_folder(Path(url.database).absolute())
         return
-    with closing(Ledger(evaluation.ledger, name=evaluation.name, label_kind=evaluation.kinds["label"])) as ledger:
+    found = schema_of(evaluation.ledger)
+    if found is None:
+        yield Finding("ledger", "ok", f"the first run makes it: {shown_url(evaluation.ledger)}")
+        return
+    if found < SCHEMA_VERSION:
+        told = f"has schema {found}; the next run takes it to schema {SCHEMA_VERSION}, and there is no way back"
+        yield Finding("ledger", "note", told, "Copy it before, if an older version of otel-ml-metrics still needs it.")
+        return
+    with closing(Ledger.of(evaluation)) as ledger:
         head = ledger.head()
         if head.definition is not None:
             check_definition(evaluation, head.definition)

@@ -78,12 +78,7 @@ class Evaluator:
             os.environ if environ is None else environ, service=evaluation.service, evaluation=evaluation.name
         )
         self._calendar = Calendar.of(evaluation)
-        self._ledger = Ledger(
-            evaluation.ledger,
-            name=evaluation.name,
-            label_kind=evaluation.kinds["label"],
-            by_entity=bool(evaluation.labels.keys),
-        )
+        self._ledger = Ledger.of(evaluation)
         self._engine: Engine = DuckDBEngine()
         self._valuation = Valuation(evaluation, self._calendar, self._engine)
 

@@ -7,9 +7,11 @@ from traceback import print_exc
 
 import click
 
+from otel_ml_metrics.console.auditing import ledger
 from otel_ml_metrics.console.checking import check
 from otel_ml_metrics.console.demonstrating import demo
 from otel_ml_metrics.console.evaluating import backfill, evaluate
+from otel_ml_metrics.console.recalling import history
 from otel_ml_metrics.console.terms import Exit
 from otel_ml_metrics.errors import LedgerBusyError, LedgerLostError, LedgerMovedError, OtelMLMetricsError
 
@@ -74,3 +76,5 @@ program.add_command(demo)
 program.add_command(check)
 program.add_command(evaluate)
 program.add_command(backfill)
+program.add_command(history)
+program.add_command(ledger)

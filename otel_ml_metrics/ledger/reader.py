@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -29,8 +30,9 @@ class LedgerReader:
     """
 
     def __init__(self, reading: Callable[[], AbstractContextManager[sa.Connection]], *, facts: pa.Schema) -> None:
+        self.fact_schema = facts
         self._reading = reading
-        self._facts = facts
+        self._overlooked: frozenset[int] = frozenset()
 
     def head(self) -> Head:
         """Where the ledger stands."""
@@ -68,13 +70,24 @@ class LedgerReader:
                 for (block,) in connection.execute(query):
                     facts = decode(block, f"block of labels of {date}")
                     blocks.append(facts.append_column("date", pa.array([date] * len(facts), pa.string())))
-        return pa.concat_tables(blocks) if blocks else self._facts.append(pa.field("date", pa.string())).empty_table()
+        return (
+            pa.concat_tables(blocks) if blocks else self.fact_schema.append(pa.field("date", pa.string())).empty_table()
+        )
 
     def tiles(self) -> list[int]:
         """Start of every tile that has sums, ascending."""
         tile = schema.state_block.c.tile_us
         with self._reading() as connection:
             return list(connection.scalars(sa.select(tile).order_by(tile)))
+
+    @contextmanager
+    def overlooking(self, tiles: frozenset[int]) -> Iterator[None]:
+        """For a repair: as long as this lasts, these tiles have no sums, whatever their damaged blocks hold."""
+        self._overlooked = tiles
+        try:
+            yield
+        finally:
+            self._overlooked = frozenset()
 
     def states(self, tiles: Iterable[int]) -> pa.Table:
         """All sums of these tiles, with the tile.
@@ -85,7 +98,7 @@ class LedgerReader:
         table = schema.state_block
         blocks = []
         with self._reading() as connection:
-            for some in chosen(connection, table.c.tile_us, sorted(tiles)):
+            for some in chosen(connection, table.c.tile_us, sorted(set(tiles) - self._overlooked)):
                 for tile, block in connection.execute(sa.select(table.c.tile_us, table.c.sums).where(some)):
                     sums = decode(block, f"block of sums of tile {tile}")
                     blocks.append(sums.append_column("tile_us", pa.array([tile] * len(sums), pa.int64())))
@@ -93,7 +106,7 @@ class LedgerReader:
 
     def pending(self) -> pa.Table:
         """Labels that wait for their prediction."""
-        return self._aside("pending", self._facts)
+        return self._aside("pending", self.fact_schema)
 
     def lost(self) -> pa.Table:
         """Rows of the prediction log that repeat an id."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import sqlalchemy as sa
 
 from otel_ml_metrics.attribution.tables import fact_schema
 from otel_ml_metrics.errors import LedgerError, LedgerMismatchError, LedgerMovedError
 from otel_ml_metrics.ledger import blocks, emitted, rows, schema
-from otel_ml_metrics.ledger.database import BUSY_SECONDS
+from otel_ml_metrics.ledger.database import BUSY_SECONDS, shown
 from otel_ml_metrics.ledger.migrations import migrate
 from otel_ml_metrics.ledger.postgresql import PostgreSQL
 from otel_ml_metrics.ledger.reader import LedgerReader
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from otel_ml_metrics.attribution.inputs import Input
+    from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.ledger.commit import Commit, Movement
     from otel_ml_metrics.ledger.database import Database
 
@@ -74,6 +75,17 @@ class Ledger(LedgerReader):
             self.database.close()
             raise
 
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Self:
+        """The ledger of an evaluation."""
+        labels = evaluation.labels
+        return cls(
+            evaluation.ledger,
+            name=evaluation.name,
+            label_kind=evaluation.kinds["label"],
+            by_entity=bool(labels.keys),
+        )
+
     @property
     def shown(self) -> str:
         """The URL without its password."""
@@ -88,7 +100,7 @@ class Ledger(LedgerReader):
     def snapshot(self) -> Iterator[LedgerReader]:
         """Read the ledger as it is now, whatever is committed meanwhile; for reading that does not take long."""
         with self.database.reading() as connection:
-            yield LedgerReader(lambda: nullcontext(connection), facts=self._facts)
+            yield LedgerReader(lambda: nullcontext(connection), facts=self.fact_schema)
 
     def commit(self, commit: Commit) -> int:
         """Write everything that a run changes, or nothing; the new version.
@@ -181,6 +193,15 @@ def schema_of(url: str) -> int | None:
         database.close()
 
 
+def shown_url(url: str) -> str:
+    """The URL of a ledger without its password.
+
+    Raises:
+        LedgerError: It is no URL.
+    """
+    return shown(_parsed(url))
+
+
 def _database(url: str, busy_seconds: float) -> Database:
     parsed = _parsed(url)
     backend = SQLite if parsed.get_backend_name() == "sqlite" else PostgreSQL
@@ -217,9 +238,9 @@ def _bring_up(database: Database) -> None:
             migrate(connection, found=found)
 
 
-def _too_new(shown: str, found: int) -> LedgerMismatchError:
+def _too_new(where: str, found: int) -> LedgerMismatchError:
     message = (
-        f"The ledger {shown} has schema {found}, and this version of otel-ml-metrics knows schemas up to"
+        f"The ledger {where} has schema {found}, and this version of otel-ml-metrics knows schemas up to"
         f" {schema.SCHEMA_VERSION}. Upgrade this installation to the version that wrote it"
         " (pip install --upgrade otel-ml-metrics), or name a new ledger: its first run reads everything anew."
     )

@@ -103,9 +103,10 @@ class Fact:
 
 @dataclass
 class World:
-    """A folder with a prediction log and label files, and everything that was ever put there."""
+    """A folder with a prediction log and label files, and everything that was ever put there; and a ledger."""
 
     folder: Path
+    ledger: str | None = None
     predictions: list[tuple[Any, ...]] = field(default_factory=list)
     facts: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -162,7 +163,7 @@ class World:
             "model": MODEL,
             "predictions": self.folder / "predictions",
             "labels": {"path": str(self.folder / "labels"), "revision": "revision"},
-            "ledger": f"sqlite:///{self.folder}/ledger.db",
+            "ledger": self.ledger or f"sqlite:///{self.folder}/ledger.db",
             "measures": DECLARED,
             "window": timedelta(microseconds=settings.window_us),
             "window_offset": timedelta(microseconds=settings.offset_us),
