@@ -114,9 +114,9 @@ class Summing:
         """Label counts to add, the ones from before with a minus."""
         taken_back = [
             row | {"labels": -int(str(row["labels"])), "delay_us": -int(str(row["delay_us"]))}
-            for row in effects.label_counts(self._engine, self._plan, "before")
+            for row in effects.label_counts(self._engine, self._plan, "before", fact=self._fact)
         ]
-        return taken_back + effects.label_counts(self._engine, self._plan, "after")
+        return taken_back + effects.label_counts(self._engine, self._plan, "after", fact=self._fact)
 
     def _take_facts_before(self) -> int:
         """Keep the labels that were applied before to the rows at hand as `facts_before`; how many they are."""
