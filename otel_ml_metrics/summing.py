@@ -142,9 +142,9 @@ class Summing:
         counted = ("labels", "delay_us", "skewed")
         taken_back = [
             row | {name: -int(str(row[name])) for name in counted}
-            for row in effects.label_counts(self._engine, self._plan, "before")
+            for row in effects.label_counts(self._engine, self._plan, "before", fact=self._fact)
         ]
-        return taken_back + effects.label_counts(self._engine, self._plan, "after")
+        return taken_back + effects.label_counts(self._engine, self._plan, "after", fact=self._fact)
 
     def _take_facts_before(self) -> int:
         """Keep the labels that were applied before to the rows at hand as `facts_before`; how many they are."""
