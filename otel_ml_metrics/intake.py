@@ -304,7 +304,7 @@ class Reading:
             query = deltas.prediction_sums(self.plan, "moved_before", sign=-1)
             parts.append(self._long(query, deltas.prediction_names(self.plan)))
         parts.append(self._long(deltas.label_sums(self.plan), deltas.label_names(self.plan)))
-        parts += [self._long(deltas.bin_sums(self.plan), deltas.bin_names(binned)) for binned in self.plan.binned]
+        parts += [self._long(query, names) for query, names in deltas.binned_sums(self.plan)]
         self._intake.delta = pa.concat_tables(parts)
 
     def _long(self, query: str, names: list[str]) -> pa.Table:

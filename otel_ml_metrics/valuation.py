@@ -129,25 +129,17 @@ class Valuation:
         return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
     def _group(self, key: GroupKey, judgement: Judgement, sums: Sequence[tuple[str, int, str]]) -> Group:
-        counts: dict[str, int] = {}
-        bins = {
-            f"{state.key}{sign}": np.zeros(state.bins, dtype=np.int64)
-            for state in self._evaluation.states
-            if isinstance(state, Binned)
-            for sign in "+-"
+        whole: dict[str, Counted] = {
+            state.key: state.zeros() if isinstance(state, Binned) else 0 for state in self._evaluation.states
         }
         for name, at, value in sums:
-            if name in bins:
-                bins[name][at] = int(value)
+            cells = whole.get(name)
+            if isinstance(cells, np.ndarray):
+                cells[at] = int(value)
             else:
-                counts[name] = int(value)
-        group = Group(key, judgement, counts.get(PREDICTIONS, 0), counts.get(LABELLED, 0), counts.get(EXPLICIT, 0))
-        whole: dict[str, Counted] = {}
-        for state in self._evaluation.states:
-            if isinstance(state, Binned):
-                whole[state.key] = bins[f"{state.key}+"], bins[f"{state.key}-"]
-            else:
-                whole[state.key] = counts.get(state.key, 0)
+                whole[name] = int(value)
+        predictions, labelled, explicit = (int(whole.get(name, 0)) for name in (PREDICTIONS, LABELLED, EXPLICIT))
+        group = Group(key, judgement, predictions, labelled, explicit)
         totals = Totals(whole)
         for measure in self._evaluation.measures:
             self._judge(group, measure, totals)
