@@ -26,6 +26,7 @@ class Totals:
         stand_ins: States that are read in place of others.
         factor: What every total is multiplied by when it is read.
 
+    >>> from otel_ml_metrics.expressions import col
     >>> Totals({"sum[fare]@30": 3 << 29})[Sum(col("fare"))]
     1.5
     """
