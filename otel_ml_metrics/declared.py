@@ -18,6 +18,7 @@ from otel_ml_metrics.measures.custom import mean_measure, ratio_measure, sum_mea
 from otel_ml_metrics.measures.measure import Measure
 from otel_ml_metrics.measures.table import MEASURES, measures_for
 from otel_ml_metrics.semconv import RESERVED_FIELDS
+from otel_ml_metrics.storage.locations import checked_location
 
 _FORMS: Final = ("sum", "mean", "ratio")
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -29,7 +30,8 @@ class LabelFiles:
     """A folder of Parquet or CSV files that grows by new files.
 
     Args:
-        path: A file, a folder or a pattern; CSV if it ends in .csv or .csv.gz, else Parquet.
+        path: A file, a folder or a pattern, or a URL of one in an object store; CSV if it ends in .csv or .csv.gz, else
+            Parquet.
         id: Column of the prediction's id.
         label: Column of the ground truth.
         received_at: Column of the instant at which the label reached us.
@@ -67,10 +69,10 @@ def text(where: str, found: object) -> str:
 
 
 def path(where: str, found: object) -> str:
-    """A path as text."""
+    """A path as text, or a URL of an object store."""
     if isinstance(found, os.PathLike):
         found = os.fspath(found)
-    return text(where, found)
+    return checked_location(where, text(where, found))
 
 
 def choice(where: str, found: object, choices: Sequence[str]) -> str:
@@ -178,7 +180,7 @@ def label_files(found: object) -> LabelFiles:
     """Where labels are."""
     if isinstance(found, LabelFiles):
         _check_zone(found.zone)
-        return replace(found)
+        return replace(found, path=path("labels.path", found.path))
     if not isinstance(found, Mapping):
         _refuse("labels", found, "a mapping such as {path: labels/*.parquet, label: late, received_at: landed_at}")
     names = {each.name for each in fields(LabelFiles)}

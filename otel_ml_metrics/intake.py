@@ -21,7 +21,7 @@ from otel_ml_metrics.errors import LogError
 from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of, to_us
 from otel_ml_metrics.labels.files import LabelFile, label_files
 from otel_ml_metrics.ledger.store import InputFile
-from otel_ml_metrics.prediction_log.reader import Segment, segments
+from otel_ml_metrics.prediction_log.reader import Segment, portions, segments
 from otel_ml_metrics.semconv import LABEL_DELAY_BOUNDS, RESERVED_FIELDS
 
 if TYPE_CHECKING:
@@ -113,8 +113,7 @@ class Reading:
         Raises:
             LogError: The log cannot be read, or it has lost what was evaluated.
         """
-        listed = segments(self._evaluation.predictions, self._evaluation.model)
-        self._paths = {name: segment.path for name, segment in listed.items()}
+        self._listed = listed = segments(self._evaluation.predictions, self._evaluation.model)
         dates = {date_of(day * DAY_US) for day in range(start_us // DAY_US, (end_us - 1) // DAY_US + 1)}
         taken = [name for name, each in self._ledger.inputs("segment").items() if each.date in dates]
         gone = [name for name in taken if name not in listed]
@@ -177,11 +176,10 @@ class Reading:
 
     def _take_segments(self) -> tuple[list[InputFile], list[Segment]]:
         """The segments that were taken before and are still there, and the new ones."""
-        listed = segments(self._evaluation.predictions, self._evaluation.model)
+        self._listed = listed = segments(self._evaluation.predictions, self._evaluation.model)
         known = self._ledger.inputs("segment")
         new = [segment for name, segment in listed.items() if name not in known]
-        self._paths = {name: segment.path for name, segment in listed.items()}
-        self._check_fields([segment.path for segment in new])
+        self._check_fields(sorted({segment.path for segment in new}))
         return [each for name, each in known.items() if name in listed], new
 
     def _check_fields(self, new: list[str]) -> None:
@@ -189,11 +187,11 @@ class Reading:
             return
         wanted = {*self._columns.slices, *self._columns.kinds}
         if not wanted <= rows.logged_types(self._engine, new).keys() | RESERVED_FIELDS:
-            rows.check_fields(self._engine, list(self._paths.values()), self._columns)
+            rows.check_fields(self._engine, sorted({each.path for each in self._listed.values()}), self._columns)
 
     def _define(self, name: str, chosen: Iterable[str], *, without_lost: bool) -> None:
-        paths = [self._paths[each] for each in sorted(chosen)]
-        rows.define_rows(self._engine, name, paths, self._columns, without_lost=without_lost)
+        files = portions(self._listed, chosen)
+        rows.define_rows(self._engine, name, files, self._columns, without_lost=without_lost)
 
     def _settle_repeated(self, old: list[InputFile], new: list[Segment]) -> bool:
         """See which rows repeat an id. Materialises `moved_before`: rows that counted until now and do so no longer."""
@@ -217,7 +215,7 @@ class Reading:
 
     def _note_segments(self, new: list[Segment]) -> set[str]:
         dates = sorted({each.date for each in new})
-        dated = {date: [each.path for each in new if each.date == date] for date in dates}
+        dated = {date: portions(self._listed, (each.name for each in new if each.date == date)) for date in dates}
         foreign = rows.foreign_segments(self._engine, dated)
         self._intake.inputs += [
             InputFile("segment", each.name, date=each.date, foreign_ids=each.name in foreign) for each in new
