@@ -11,7 +11,7 @@ segment that is written after the listing is left for the next time.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_ml_metrics.errors import LogError
@@ -34,12 +34,14 @@ class CompactedFile:
         name: Its path below the model's folder.
         rows: How many it has.
         size: Bytes.
+        schema: Digest of its columns, without those that compaction adds.
         segments: Names of the segments whose rows it has, all of them.
     """
 
     name: str
     rows: int
     size: int
+    schema: str
     segments: tuple[str, ...]
 
     @property
@@ -87,8 +89,7 @@ class Manifest:
     def to_json(self) -> bytes:
         """Text with one file a line."""
         files = [
-            {"name": file.name, "rows": file.rows, "size": file.size, "segments": list(file.segments)}
-            for file in sorted(self.files, key=lambda file: file.name)
+            asdict(file) | {"segments": list(file.segments)} for file in sorted(self.files, key=lambda file: file.name)
         ]
         listed = ",\n".join(f"  {json.dumps(file)}" for file in files)
         leaving = ",\n".join(f"  {json.dumps(name)}: {at!r}" for name, at in sorted(self.leaving.items()))

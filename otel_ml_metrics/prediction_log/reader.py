@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping
 
+    from otel_ml_metrics.prediction_log.manifest import Manifest
     from otel_ml_metrics.storage.files import Storage, StoredFile
 
 _SEGMENT: Final = re.compile(rf"{DATE_KEY}=([^/]+)/(s-[^/]*\.parquet)")
@@ -49,7 +50,7 @@ def segments(log: str | os.PathLike[str], model: str) -> dict[str, Segment]:
     try:
         storage = storage_of(folder)
         listed = storage.files(folder)  # before the manifest is read, see there
-        found = _segments(storage, folder, listed)
+        found = visible(folder, listed, read_manifest(storage, folder))
         others = [] if found or listed else _other_models(storage, folder)
     except LogError:
         raise
@@ -93,20 +94,20 @@ def _portion(path: str, held: list[Segment]) -> Portion:
     return Portion(path, is_compacted=shares > 0, only=names if shares > len(names) else None)
 
 
-def live_segments(folder: str, listed: Iterable[StoredFile]) -> dict[str, StoredFile]:
+def segment_files(folder: str, listed: Iterable[StoredFile]) -> dict[str, StoredFile]:
     """The listed files that are segments by their name, by path below the model's folder."""
     named = {file.path.removeprefix(f"{folder}/"): file for file in listed}
     return {name: file for name, file in named.items() if _SEGMENT.fullmatch(name)}
 
 
-def _segments(storage: Storage, folder: str, listed: Iterable[StoredFile]) -> dict[str, Segment]:
-    manifest = read_manifest(storage, folder)
+def visible(folder: str, listed: Iterable[StoredFile], manifest: Manifest) -> dict[str, Segment]:
+    """Every segment of a log, by name: those of the manifest's files, and the listed ones that it does not name."""
     found = {
         name: Segment(name, f"{folder}/{file.name}", file.date, shares=len(file.segments))
         for file in manifest.files
         for name in file.segments
     }
-    for path, file in live_segments(folder, listed).items():
+    for path, file in segment_files(folder, listed).items():
         date, _, name = path.partition("/")
         if name not in found and path not in manifest.leaving:
             found[name] = Segment(name, file.path, date.removeprefix(f"{DATE_KEY}="))
