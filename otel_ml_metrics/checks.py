@@ -98,7 +98,7 @@ def _look_at_log(evaluation: Evaluation) -> Iterator[Finding]:
         return
     columns = RowColumns.of(evaluation)
     with closing(DuckDBEngine()) as engine:
-        check_fields(engine, [segment.path for segment in found.values()], columns)
+        check_fields(engine, sorted({segment.path for segment in found.values()}), columns)
     dates = sorted(segment.date for segment in found.values())
     fields = ", ".join((*columns.slices, *columns.kinds))
     told = f"{len(found):,} segments from {dates[0]} to {dates[-1]}; every field is there: {fields}"

@@ -36,7 +36,7 @@ class Evaluation:
 
     Args:
         model: Name of the model, as the monitor was given it.
-        predictions: Folder of the prediction log.
+        predictions: Folder of the prediction log, or its URL, such as `s3://bucket/predictions`.
         labels: A `LabelFiles`, or a mapping with its names.
         ledger: SQLAlchemy URL of the ledger, one per evaluation; `sqlite:///data/ledger.db` is a local file. A part
             `${NAME}` is read from the environment.

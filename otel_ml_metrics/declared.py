@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 from otel_ml_metrics.errors import ConfigurationError, suggest
 from otel_ml_metrics.instants import Duration
 from otel_ml_metrics.semconv import RESERVED_FIELDS
+from otel_ml_metrics.storage.locations import checked_location
 
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _PASSWORD: Final = re.compile(r"(?<=:)[^:/@]+(?=@)")
@@ -39,10 +40,10 @@ def text(where: str, found: object) -> str:
 
 
 def path(where: str, found: object) -> str:
-    """A path as text."""
+    """A path as text, or a URL of an object store."""
     if isinstance(found, os.PathLike):
         found = os.fspath(found)
-    return text(where, found)
+    return checked_location(where, text(where, found))
 
 
 def choice(where: str, found: object, choices: Sequence[str]) -> str:

@@ -81,7 +81,8 @@ class LabelFiles(Labels):
     """A folder of Parquet or CSV files that grows by new files.
 
     Args:
-        path: A file, a folder or a pattern; CSV if it ends in .csv or .csv.gz, else Parquet.
+        path: A file, a folder or a pattern, or a URL of one in an object store; CSV if it ends in .csv or .csv.gz, else
+            Parquet.
     """
 
     path: str
@@ -90,7 +91,7 @@ class LabelFiles(Labels):
 def labels(found: object, task: str) -> LabelFiles:
     """Where labels are."""
     if isinstance(found, LabelFiles):
-        return _checked(replace(found), task)
+        return _checked(replace(found, path=path("labels.path", found.path)), task)
     if not isinstance(found, Mapping):
         refuse("labels", found, _EXAMPLE)
     check_names("labels", found, {each.name for each in fields(LabelFiles)})

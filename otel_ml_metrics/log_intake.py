@@ -12,7 +12,7 @@ from otel_ml_metrics.attribution.tables import LOST, values
 from otel_ml_metrics.engines import row_statements as rows
 from otel_ml_metrics.errors import LogError
 from otel_ml_metrics.instants import date_of
-from otel_ml_metrics.prediction_log.reader import Segment, segments
+from otel_ml_metrics.prediction_log.reader import Segment, portions, segments
 from otel_ml_metrics.semconv import RESERVED_FIELDS
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class LogIntake:
         """
         new = [segment for name, segment in self._listed.items() if name not in self._known]
         logged = Logged([each for name, each in self._known.items() if name in self._listed], new)
-        self._check_fields([segment.path for segment in new])
+        self._check_fields(sorted({segment.path for segment in new}))
         self._engine.put("lost", self._lost)
         if not (new and self._settle_repeated(logged)):
             self._define("old_rows", [], without_lost=False)
@@ -104,15 +104,16 @@ class LogIntake:
         return list(self._known.values())
 
     def _define(self, name: str, chosen: Iterable[str], *, without_lost: bool) -> None:
-        paths = [self._listed[each].path for each in sorted(chosen)]
-        rows.define_rows(self._engine, name, paths, self.columns, without_lost=without_lost)
+        files = portions(self._listed, chosen)
+        rows.define_rows(self._engine, name, files, self.columns, without_lost=without_lost)
 
     def _check_fields(self, new: list[str]) -> None:
         if not new:
             return
         wanted = {*self.columns.slices, *self.columns.kinds, *self.columns.keys}
         if not wanted <= rows.logged_types(self._engine, new).keys() | RESERVED_FIELDS:
-            rows.check_fields(self._engine, [segment.path for segment in self._listed.values()], self.columns)
+            paths = sorted({segment.path for segment in self._listed.values()})
+            rows.check_fields(self._engine, paths, self.columns)
 
     def _settle_repeated(self, logged: Logged) -> bool:
         """See which rows repeat an id; whether `moved_before` has rows."""
@@ -127,7 +128,9 @@ class LogIntake:
 
     def _note_segments(self, logged: Logged) -> set[str]:
         dates = sorted({each.date for each in logged.new})
-        dated = {date: [each.path for each in logged.new if each.date == date] for date in dates}
+        dated = {
+            date: portions(self._listed, (each.name for each in logged.new if each.date == date)) for date in dates
+        }
         foreign = rows.foreign_segments(self._engine, dated)
         logged.inputs = [
             Input(SEGMENT, each.name, date=each.date, foreign_ids=each.name in foreign) for each in logged.new

@@ -60,6 +60,8 @@ RESERVED_FIELDS: Final = frozenset(
         "source",
         "model",
         "dt",
+        "_segment",  # what a compacted file carries
+        "_row",
     }
 )
 

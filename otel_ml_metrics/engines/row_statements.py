@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otel_ml_metrics.attribution.dates import id_range
+from otel_ml_metrics.attribution.portions import CARRIED, ROW_COLUMN, SEGMENT_COLUMN
 from otel_ml_metrics.attribution.tables import values
 from otel_ml_metrics.engines.text import entity_sql, name_sql, text_sql
 from otel_ml_metrics.errors import ConfigurationError, EngineError, LogError, suggest
@@ -14,6 +15,7 @@ from otel_ml_metrics.measures.bootstrap import ID_GROUP
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from otel_ml_metrics.attribution.portions import Portion
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
 
@@ -77,30 +79,33 @@ def logged_types(engine: Engine, paths: Sequence[str]) -> dict[str, str]:
     except EngineError as error:
         message = f"The prediction log cannot be read: {str(error).splitlines()[0]}. Remove or mend that segment."
         raise LogError(message) from error
-    ours = {"filename", "file_row_number"}
+    ours = {"filename", "file_row_number", *CARRIED}
     return {row["column_name"]: row["column_type"] for row in rows if row["column_name"] not in ours}
 
 
-def define_rows(engine: Engine, name: str, paths: Sequence[str], columns: RowColumns, *, without_lost: bool) -> None:
+def define_rows(
+    engine: Engine, name: str, portions: Sequence[Portion], columns: RowColumns, *, without_lost: bool
+) -> None:
     """Define a relation of rows: prediction_id, _predicted_us, _segment, _row and the columns of the evaluation.
 
     Args:
         engine: Where.
         name: Of the relation.
-        paths: Segments; none gives an empty relation of the same columns.
+        portions: Files with segments; none gives an empty relation of the same columns.
         columns: What a row carries.
         without_lost: Whether the rows in `lost` are left out.
     """
-    engine.define(name, _rows_sql(engine, paths, columns, without_lost=without_lost))
+    engine.define(name, _rows_sql(engine, portions, columns, without_lost=without_lost))
 
 
-def _rows_sql(engine: Engine, paths: Sequence[str], columns: RowColumns, *, without_lost: bool) -> str:
+def _rows_sql(engine: Engine, portions: Sequence[Portion], columns: RowColumns, *, without_lost: bool) -> str:
+    paths = [portion.path for portion in portions]
     types = logged_types(engine, paths) if paths else {}
     selected = {
         "prediction_id": "prediction_id" if paths else "CAST(NULL AS VARCHAR)",
         "_predicted_us": "epoch_us(CAST(predicted_at AS TIMESTAMPTZ))" if paths else "CAST(NULL AS BIGINT)",
-        "_segment": "parse_filename(filename)" if paths else "CAST(NULL AS VARCHAR)",
-        "_row": "file_row_number" if paths else "CAST(NULL AS BIGINT)",
+        "_segment": _segment_sql(portions) if paths else "CAST(NULL AS VARCHAR)",
+        "_row": _row_sql(portions) if paths else "CAST(NULL AS BIGINT)",
     }
     for name in ("output", "version", "variant"):
         is_split = name == "output" or name in columns.by
@@ -119,13 +124,37 @@ def _rows_sql(engine: Engine, paths: Sequence[str], columns: RowColumns, *, with
     listed = ", ".join(f"{expression} AS {name_sql(name)}" for name, expression in selected.items())
     if not paths:
         return f"SELECT {listed} WHERE FALSE"
-    rows = f"SELECT {listed} FROM {engine.scan(paths, form='parquet')}"
+    rows = f"SELECT {listed} FROM {engine.scan(paths, form='parquet')} WHERE {_chosen_sql(portions)}"
     if not without_lost:
         return rows
     return (
         f"SELECT * FROM ({rows}) AS logged WHERE NOT EXISTS"
         " (SELECT 1 FROM lost WHERE lost.segment = logged._segment AND lost.row = logged._row)"
     )
+
+
+def _segment_sql(portions: Sequence[Portion]) -> str:
+    """The segment of a row: a compacted file carries it, else the file is the segment."""
+    name = "parse_filename(filename)"
+    return f"coalesce({SEGMENT_COLUMN}, {name})" if _carry(portions) else name
+
+
+def _row_sql(portions: Sequence[Portion]) -> str:
+    return f"coalesce({ROW_COLUMN}, file_row_number)" if _carry(portions) else "file_row_number"
+
+
+def _carry(portions: Sequence[Portion]) -> bool:
+    return any(portion.is_compacted for portion in portions)
+
+
+def _chosen_sql(portions: Sequence[Portion]) -> str:
+    """The condition of the rows that are meant, where a compacted file holds others as well."""
+    parts = []
+    for portion in portions:
+        if portion.only is not None:
+            file, names = text_sql(portion.path.rpartition("/")[2]), ", ".join(map(text_sql, portion.only))
+            parts.append(f"(parse_filename(filename) <> {file} OR {SEGMENT_COLUMN} IN ({names}))")
+    return " AND ".join(parts) or "TRUE"
 
 
 def repeated_rows(engine: Engine, *, has_old: bool) -> int:
@@ -161,21 +190,22 @@ def repeated_rows(engine: Engine, *, has_old: bool) -> int:
     return int(engine.sql("SELECT count(*) AS losing FROM contenders WHERE place > 1").column("losing")[0].as_py())
 
 
-def foreign_segments(engine: Engine, dated: Mapping[str, Sequence[str]]) -> set[str]:
+def foreign_segments(engine: Engine, dated: Mapping[str, Sequence[Portion]]) -> set[str]:
     """Name the segments that have ids which do not tell their date.
 
     The bounds of a date are literals: the statistics of a file usually say that nothing in it is beyond them.
 
     Args:
         engine: Reads them.
-        dated: Paths of segments by the date of their predictions.
+        dated: Files with segments by the date of their predictions.
     """
     parts = []
-    for date, paths in dated.items():
+    for date, portions in dated.items():
         first, last = map(text_sql, id_range(date))
         parts.append(
-            f"SELECT DISTINCT parse_filename(filename) AS segment FROM {engine.scan(paths, form='parquet')}"
-            f" WHERE prediction_id < {first} OR prediction_id >= {last}"
+            f"SELECT DISTINCT {_segment_sql(portions)} AS segment"
+            f" FROM {engine.scan([portion.path for portion in portions], form='parquet')}"
+            f" WHERE (prediction_id < {first} OR prediction_id >= {last}) AND {_chosen_sql(portions)}"
         )
     query = " UNION ALL ".join(parts)
     return set(values(engine.sql(query), "segment"))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from otel_ml_metrics.attribution.inputs import LABEL, Input, LabelPart, Survey
 from otel_ml_metrics.errors import LabelSourceError
+from otel_ml_metrics.storage.files import storage_of
+from otel_ml_metrics.storage.locations import as_regex, fixed_part, is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from otel_ml_metrics.declared_labels import LabelFiles
+    from otel_ml_metrics.storage.files import StoredFile
 
-_CHUNK: Final = 1 << 20
 _ENDINGS: Final = (".parquet", ".csv", ".csv.gz")
 
 
@@ -28,30 +29,29 @@ class LabelFile:
         name: Its path below the folder that the pattern names, so that a folder may move.
         path: Where it is.
         form: parquet or csv.
+        stamp: Size and time of the last change when it was listed.
     """
 
     name: str
     path: str
     form: str
+    stamp: str
 
     def stat(self) -> str:
         """Size and time of the last change, a quick look at whether the file is still what was taken."""
-        status = Path(self.path).stat()
-        return f"{status.st_size}:{status.st_mtime_ns}"
+        return self.stamp
 
     def fingerprint(self) -> str:
-        """Size and digest, a thorough look."""
-        digest = hashlib.blake2b(digest_size=16)
-        size = 0
+        """Size and digest (in an object store: entity tag), a thorough look.
+
+        Raises:
+            LabelSourceError: The file cannot be read.
+        """
         try:
-            with Path(self.path).open("rb") as file:
-                while chunk := file.read(_CHUNK):
-                    size += len(chunk)
-                    digest.update(chunk)
+            return storage_of(self.path).fingerprint(self.path)
         except OSError as problem:
-            message = f"The label file {self.path} cannot be read: {problem.strerror}."
+            message = f"The label file {self.path} cannot be read: {problem.strerror or problem}."
             raise LabelSourceError(message) from problem
-        return f"{size}:{digest.hexdigest()}"
 
 
 class LabelFolder:
@@ -111,19 +111,38 @@ def label_files(source: LabelFiles) -> dict[str, LabelFile]:
     """Every label file that is there now, by name; none is no error, since labels come late.
 
     Hidden files (a leading dot or underscore) are passed over: other programs write files aside under such names.
+
+    Raises:
+        LabelSourceError: The folder or the object store cannot be read.
     """
-    path = Path(source.path)
+    try:
+        if is_url(source.path):
+            root, found = _in_store(source.path)
+        else:
+            root, found = _in_folder(Path(source.path))
+    except OSError as problem:
+        message = f"The label files {source.path} cannot be listed: {problem.strerror or problem}."
+        raise LabelSourceError(message) from problem
+    files = {}
+    for each in found:
+        base = each.path.rpartition("/")[2]
+        if not base.startswith((".", "_")):
+            form = "csv" if base.lower().endswith((".csv", ".csv.gz")) else "parquet"
+            name = each.path.removeprefix(f"{root}/")
+            files[name] = LabelFile(name, each.path, form, each.stamp)
+    return files
+
+
+def _in_folder(path: Path) -> tuple[str, Iterable[StoredFile]]:
+    """The folder that names start at, and the files that a path or pattern means: of a folder, those that end alike."""
     root = _folder_of(path)
     rest = path.relative_to(root)
     pattern = Path(glob.escape(str(root))) / ("**/*" if path == root else rest)
     found = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
-    files = {}
-    for each in map(Path, found):
-        if each.is_file() and not each.name.startswith((".", "_")) and (path != root or each.name.endswith(_ENDINGS)):
-            form = "csv" if each.name.lower().endswith((".csv", ".csv.gz")) else "parquet"
-            name = each.relative_to(root).as_posix()
-            files[name] = LabelFile(name, str(each), form)
-    return files
+    storage = storage_of(str(root))
+    named = (each for each in found if path != root or each.endswith(_ENDINGS))
+    listed = (storage.stat(each) for each in named if Path(each).is_file())
+    return str(root), [each for each in listed if each is not None]
 
 
 def _folder_of(path: Path) -> Path:
@@ -134,3 +153,18 @@ def _folder_of(path: Path) -> Path:
             break
         folder /= part
     return folder
+
+
+def _in_store(url: str) -> tuple[str, Iterable[StoredFile]]:
+    """The same in an object store, where a folder is but a common beginning of names."""
+    url = url.rstrip("/")
+    storage = storage_of(url)
+    root = fixed_part(url)
+    found = storage.files(root)
+    if root != url:
+        matches = as_regex(url).fullmatch
+        return root, [each for each in found if matches(each.path)]
+    single = None if found else storage.stat(url)
+    if single is not None:
+        return root.rpartition("/")[0], [single]
+    return root, [each for each in found if each.path.endswith(_ENDINGS)]

@@ -18,7 +18,7 @@ from tests.evaluation.material import DAY, HOUR, MINUTE, START, Fact, Prediction
 from tests.evaluation.oracle import DAY_US, HOUR_US, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from otel_ml_metrics.evaluation_report import Report, Value
@@ -156,14 +156,21 @@ def put(world: World, story: Story, turn: int) -> None:
         world.label(rows, name=f"{turn}-{part}", form=story.form)
 
 
-def told(story: Story, world: World) -> tuple[list[Report], Report, Report]:
+def nothing(_world: World) -> None:
+    """Let a story go on."""
+
+
+def told(story: Story, world: World, between: Callable[[World], None] = nothing) -> tuple[list[Report], Report, Report]:
     """Play a story: the reports of its runs, the last one repeated at its end, and the state at an older instant."""
     last = max((each for runs in story.runs for each in runs), default=START)
     reports = []
     with Evaluator(world.evaluation(story.settings), environ={}) as evaluator:
         for turn in range(ROUNDS):
             put(world, story, turn)
-            reports += [evaluator.run(as_of=each) for each in story.runs[turn]]
+            between(world)
+            for each in story.runs[turn]:
+                reports.append(evaluator.run(as_of=each))
+                between(world)
         reports.append(evaluator.run(as_of=last))
         return reports, evaluator.as_of(last), evaluator.as_of(min(story.older, last))
 
@@ -184,11 +191,11 @@ def agree(found: Iterable[Value], expected: dict[oracle.Key, oracle.Expected]) -
         assert value.lower is None or value.upper is None or value.lower - 1e-9 <= value.value <= value.upper + 1e-9
 
 
-def hold(story: Story) -> None:
-    """Play a story and see that all its laws hold."""
+def hold(story: Story, between: Callable[[World], None] = nothing) -> None:
+    """Play a story and see that all its laws hold, whatever is done between its steps."""
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder), task=story.settings.task)
-        reports, newest, older = told(story, world)
+        reports, newest, older = told(story, world, between)
         facts, predictions = world.facts, world.predictions
         last_us = us(newest.as_of)
 
