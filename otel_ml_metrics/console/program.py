@@ -7,6 +7,7 @@ from traceback import print_exc
 
 import click
 
+from otel_ml_metrics.console.cataloguing import catalogue
 from otel_ml_metrics.console.checking import check
 from otel_ml_metrics.console.demonstrating import demo
 from otel_ml_metrics.console.evaluating import backfill, evaluate
@@ -74,3 +75,4 @@ program.add_command(demo)
 program.add_command(check)
 program.add_command(evaluate)
 program.add_command(backfill)
+program.add_command(catalogue)
