@@ -22,13 +22,13 @@ _INTRODUCTION: Final = """\
 Every measure and every metric that otel_ml_metrics knows. This page is made by
 `otel-ml-metrics catalogue --format markdown`; a test keeps it fresh.
 
-A measure is computed when labels have arrived and becomes the gauge `ml.evaluation.<measure>`, with `.lower` and `.upper`
-where it has a 95 % interval. The name in Prometheus stands beside it. Where a measure is undefined no point is sent: not 0,
-not NaN; the reason is counted in `ml.evaluation.undefined`. Without rows, every measure is undefined.
+A measure is computed when labels have arrived and becomes the gauge `ml.evaluation.<measure>`, with `.lower` and
+`.upper` where it has a 95 % interval. The name in Prometheus stands beside it. Where a measure is undefined no point is
+sent: not 0, not NaN; the reason is counted in `ml.evaluation.undefined`. Without rows, every measure is undefined.
 
-TP, FP, FN and TN are true and false positives and negatives, P and N the rows of either class, n all rows, e the prediction
-minus the label. Measures that are marked *binned* are computed from counts per score bin and say with each value how
-far off that can be at most (the certificate).
+TP, FP, FN and TN are true and false positives and negatives, P and N the rows of either class, n all rows, e the
+prediction minus the label. Measures that are marked *binned* are computed from counts per bin and say with each value
+how far off that can be at most (the certificate).
 
 In monitoring.yaml a measure is a name, `accuracy`, or a mapping:
 
@@ -132,7 +132,8 @@ def _described(entry: dict[str, Any]) -> Iterator[str]:
     yield f"- {'; '.join(facts)}"
     yield f"- Prometheus: `{entry['prometheus']}`"
     if entry["parameters"]:
-        yield f"- Parameters: {', '.join(f'`{name}` ({default} by default)' for name, default in entry['parameters'].items())}"
+        parameters = (f"`{name}` ({default} by default)" for name, default in entry["parameters"].items())
+        yield f"- Parameters: {', '.join(parameters)}"
     yield f"- Undefined: {entry['undefined']}"
     yield f"- Source: {entry['source']}\n"
 
@@ -142,11 +143,5 @@ def _metrics_page() -> Iterator[str]:
     yield "| metric | kind | unit | Prometheus | what it says |"
     yield "|---|---|---|---|---|"
     for entry in metrics():
-        cells = (
-            f"`{entry['name']}`",
-            entry["kind"],
-            f"`{entry['unit']}`",
-            f"`{entry['prometheus']}`",
-            entry["description"],
-        )
-        yield f"| {' | '.join(cells)} |"
+        name, unit, prometheus = (f"`{entry[each]}`" for each in ("name", "unit", "prometheus"))
+        yield f"| {name} | {entry['kind']} | {unit} | {prometheus} | {entry['description']} |"

@@ -17,7 +17,8 @@ def test_the_engine_puts_ids_into_the_same_groups() -> None:
     ids = [f"prediction-{number}" for number in range(2_000)]
     with duckdb.connect() as engine:
         rows = engine.execute(
-            f"SELECT {GROUP_SQL} FROM (SELECT unnest(?) AS prediction_id, unnest(range({len(ids)})) AS place) ORDER BY place",
+            f"SELECT {GROUP_SQL} FROM (SELECT unnest(?) AS prediction_id, unnest(range({len(ids)})) AS place)"
+            " ORDER BY place",
             [ids],
         ).fetchall()
 
