@@ -18,7 +18,7 @@ from otel_ml_metrics.engines import effect_statements as effects
 from otel_ml_metrics.engines import resolution_statements as resolutions
 from otel_ml_metrics.engines import row_statements as rows
 from otel_ml_metrics.engines.delta_statements import DeltaPlan
-from otel_ml_metrics.engines.label_statements import read_labels
+from otel_ml_metrics.engines.label_statements import Received, read_labels
 from otel_ml_metrics.errors import LogError
 from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of, from_us, iso, to_us
 from otel_ml_metrics.labels.opening import source_of
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.attribution.inputs import LabelPart, Survey
     from otel_ml_metrics.configuration import Evaluation
-    from otel_ml_metrics.engines.label_statements import Received
     from otel_ml_metrics.engines.port import Engine
     from otel_ml_metrics.engines.resolution_statements import Span
     from otel_ml_metrics.ledger.store import Ledger
@@ -86,7 +85,7 @@ class Reading:
         self._ledger = ledger
         self._columns = rows.RowColumns.of(evaluation)
         self._kind = evaluation.kinds["label"]
-        self._source = source_of(evaluation.labels)
+        self._source = source_of(evaluation)
         self._by_entity = bool(evaluation.labels.keys)
         self._schema = fact_schema(self._kind, by_entity=self._by_entity)
         self._within_us = evaluation.within.us
@@ -185,7 +184,10 @@ class Reading:
         if not survey.parts:
             self._engine.put(name, self._schema.empty_table())
             return False
-        self._received = read_labels(self._engine, survey.parts, self._evaluation.labels, kind=self._kind)
+        evaluation = self._evaluation
+        self._received = read_labels(
+            self._engine, survey.parts, evaluation.labels, kind=self._kind, sample=evaluation.sample
+        )
         columns = resolutions.OUTCOME if self._by_entity else effects.FACT
         self._engine.define(name, f"SELECT {columns} FROM raw_labels WHERE problem IS NULL AND {_taken(until_us)}")
         for part in survey.parts:
@@ -209,7 +211,7 @@ class Reading:
         self._intake.inputs = [
             replace(part.input, taken_until_us=taken[part.input.name].taken_until_us, last_us=received.last_us)
             for part in survey.parts
-            if (received := self._received.get(part.shown)) and self._is_whole(part, received, start_us, end_us)
+            if (received := self._span(part)) and self._is_whole(part, received, start_us, end_us)
         ]
         if self._by_entity:
             span = resolutions.Span(start_us - self._within_us, end_us + self._within_us)
@@ -222,13 +224,19 @@ class Reading:
                 self._engine, within_us=self._within_us, take=self._evaluation.labels.take, relations=("every_row",)
             )
             self._define("old_rows", [], without_lost=False)
-        if survey.warnings:  # a file is gone: what it said can only be known from what was applied
+        if survey.gone_before_us is not None:  # what is gone said can only be known from what was applied
             self._engine.put("applied", applied)
             columns = ", ".join(self._schema.names)
             self._engine.materialise(
-                "incoming_and_applied", f"SELECT {columns} FROM incoming UNION SELECT {columns} FROM applied"
+                "incoming_and_applied",
+                f"SELECT {columns} FROM incoming UNION SELECT {columns} FROM applied"
+                f" WHERE received_us < {survey.gone_before_us}",
             )
             self._engine.define("incoming", "SELECT * FROM incoming_and_applied")
+
+    def _span(self, part: LabelPart) -> Received | None:
+        """Between which instants the labels lie of which the state of a part's input tells."""
+        return self._received.get(part.shown) if part.rewritten_us is None else Received(*part.rewritten_us)
 
     def _is_whole(self, part: LabelPart, received: Received, start_us: int, end_us: int) -> bool:
         """Whether every label of a part is of a range of predictions; else what changed in it stays to be told."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_ml_metrics.engines.delta_statements import UNITS_OF_A_SUM
-from otel_ml_metrics.engines.text import entity_sql, name_sql, text_sql
+from otel_ml_metrics.engines.text import entity_sql, name_sql, sampled_sql, text_sql
 from otel_ml_metrics.errors import EngineError, LabelSourceError, suggest
 
 if TYPE_CHECKING:
@@ -45,11 +45,14 @@ class Received(NamedTuple):
     last_us: int | None
 
 
-def read_labels(engine: Engine, parts: Sequence[LabelPart], source: Labels, *, kind: str) -> dict[str, Received]:
+def read_labels(
+    engine: Engine, parts: Sequence[LabelPart], source: Labels, *, kind: str, sample: float = 1.0
+) -> dict[str, Received]:
     """Materialise `raw_labels`: every row of the parts, read as far as it can be.
 
     Its columns are part (as `LabelPart.shown`), prediction_id or (entity, occurred_us), received_us, revision, label,
-    problem (NULL for a good row), and is_open: whether the row was not taken before.
+    problem (NULL for a good row), and is_open: whether the row was not taken before. Of a sample, only the rows of the
+    predictions (or entities) in it are there, and those that name none.
 
     Returns:
         When the labels of each part were received that has any.
@@ -57,7 +60,7 @@ def read_labels(engine: Engine, parts: Sequence[LabelPart], source: Labels, *, k
     Raises:
         LabelSourceError: A part cannot be read, misses a column, or has instants without a zone.
     """
-    selects = [_select(group, source, kind) for group in _groups(engine, parts)]
+    selects = [_select(group, source, kind, sample) for group in _groups(engine, parts)]
     try:
         engine.materialise("raw_labels", " UNION ALL ".join(selects))
     except EngineError as error:
@@ -104,7 +107,7 @@ def _types(engine: Engine, relation: str, part: LabelPart) -> dict[str, str]:
     return {row["column_name"]: row["column_type"] for row in rows if row["column_name"] != "filename"}
 
 
-def _select(group: _Group, source: Labels, kind: str) -> str:
+def _select(group: _Group, source: Labels, kind: str, sample: float) -> str:
     for column in source.columns:
         if column not in group.types:
             message = f"{group.shown} has no column {column!r} for labels. {suggest(column, group.types)}"
@@ -126,6 +129,7 @@ def _select(group: _Group, source: Labels, kind: str) -> str:
         f" CASE {_problem_sql(source)} WHEN is_naive THEN 'no time zone' WHEN received_us IS NULL THEN 'no instant'"
         " WHEN label IS NULL THEN 'no usable label' END AS problem"
         f" FROM (SELECT filename, {', '.join(f'{sql} AS {name}' for name, sql in read.items())} FROM {group.relation})"
+        f" WHERE {_sampled_sql(source, sample)}"
     )
 
 
@@ -137,6 +141,11 @@ def _identity(group: _Group, source: Labels) -> dict[str, str]:
         "entity": entity_sql([(name, group.types[name]) for name, _ in source.keys]),
         "occurred_us": _instant_sql(group, source.occurred_at or source.received_at, source.zone),
     }
+
+
+def _sampled_sql(source: Labels, sample: float) -> str:
+    who = "entity" if source.keys else "prediction_id"
+    return f"{who} IS NULL OR {sampled_sql(who, sample)}"
 
 
 def _problem_sql(source: Labels) -> str:

@@ -49,7 +49,13 @@ class _Facts:
         _check_choice("rows", self.rows, get_args(Rows))
 
     def measure(
-        self, formula: str, sums: tuple[Sum, ...], support: Sum, value: Callable[[Totals], float | Undefined]
+        self,
+        formula: str,
+        sums: tuple[Sum, ...],
+        support: Sum,
+        value: Callable[[Totals], float | Undefined],
+        *,
+        extensive: bool = False,
     ) -> Measure:
         return Measure(
             name=self.name,
@@ -62,6 +68,7 @@ class _Facts:
             sums=sums,
             support=support,
             value_from=value,
+            extensive=extensive,
         )
 
 
@@ -126,7 +133,8 @@ def sum_measure(
     facts = _Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
     summed = _expression(expression)
     total = _sum(summed, None, rows)
-    return facts.measure(f"sum of {summed}", (total,), _support(summed, rows=rows), lambda totals: totals[total])
+    support = _support(summed, rows=rows)
+    return facts.measure(f"sum of {summed}", (total,), support, lambda totals: totals[total], extensive=True)
 
 
 def mean_measure(

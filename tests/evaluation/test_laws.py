@@ -18,7 +18,7 @@ from tests.evaluation.material import DAY, HOUR, MINUTE, START, Fact, Prediction
 from tests.evaluation.oracle import DAY_US, HOUR_US, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from otel_ml_metrics.evaluation_report import Report, Value
@@ -155,10 +155,10 @@ def agree(found: Iterable[Value], expected: dict[oracle.Key, oracle.Expected]) -
         assert value.lower is None or value.upper is None or value.lower - 1e-9 <= value.value <= value.upper + 1e-9
 
 
-def hold(story: Story) -> None:
-    """Play a story and see that all its laws hold."""
+def hold(story: Story, make: Callable[[Path], World] = World) -> None:
+    """Play a story in a world of some kind, and see that all its laws hold."""
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
+        world = make(Path(folder))
         reports, newest, older = told(story, world)
         facts, predictions = world.facts_frame, world.predictions_frame
         last_us = us(newest.as_of)

@@ -1,0 +1,45 @@
+"""Where labels come from is no part of what they say: tables and functions obey the laws that files obey."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.evaluation.test_laws import QUICK, Story, hold, stories
+from tests.labels.material import FORMS, Form, FunctionWorld, TableWorld
+
+
+def from_the_beginning(story: Story) -> Story:
+    """The same story, but the source has every label from the beginning; runs see those received until then."""
+    return replace(story, labels=(tuple(chain.from_iterable(story.labels)), *((),) * (len(story.labels) - 1)))
+
+
+TOLD_AT_ONCE: Final = stories().map(from_the_beginning)
+
+
+@settings(max_examples=6, **QUICK)
+@given(TOLD_AT_ONCE, st.sampled_from(list(FORMS.values())))
+def test_a_table_obeys_the_laws(story: Story, form: Form) -> None:
+    """Whatever its instants look like."""
+    hold(story, partial(TableWorld, form=form))
+
+
+@settings(max_examples=4, **QUICK)
+@given(TOLD_AT_ONCE)
+def test_a_function_obeys_the_laws(story: Story) -> None:
+    """It is asked for what was received since the last run."""
+    hold(story, FunctionWorld)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, **QUICK)
+@given(TOLD_AT_ONCE, st.sampled_from([*(partial(TableWorld, form=form) for form in FORMS.values()), FunctionWorld]))
+def test_laws_hold_in_many_stories(story: Story, world: partial[TableWorld] | type[FunctionWorld]) -> None:
+    """The same, tried for longer."""
+    hold(story, world)
