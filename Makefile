@@ -19,7 +19,7 @@ test: $(READY) tools ## all tests: unit, laws, flows, Collector and Prometheus, 
 	$(BIN)/pytest --numprocesses=auto --dist=loadgroup $(ARGS)
 
 quick: $(READY) ## the tests of a few seconds: no server, no package registry
-	$(BIN)/pytest -m 'not (end_to_end or prefect or registry or slow)' $(ARGS)
+	$(BIN)/pytest -m 'not (end_to_end or postgresql or prefect or registry or slow)' $(ARGS)
 
 lint: $(READY) ## style, format, types, layers
 	$(BIN)/ruff check .

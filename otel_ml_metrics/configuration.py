@@ -58,6 +58,8 @@ class Evaluation:
         resend_revisions: In event mode, send a revised final value again.
         provisional: Also give values of windows that are not final yet.
         implicit_negative: `{grace: duration}` where silence means no; binary tasks only.
+        outbox_retention: How long the ledger keeps points that the receiver has accepted. Points that wait or were
+            refused stay, and so does the knowledge of what was sent.
 
     Raises:
         ConfigurationError: Says what was found, what was expected and what to do.
@@ -82,6 +84,7 @@ class Evaluation:
     timestamps: str
     resend_revisions: bool
     provisional: bool
+    outbox_retention: Duration
     measures: tuple[Measure, ...]
 
     def __init__(
@@ -105,6 +108,7 @@ class Evaluation:
         resend_revisions: bool = False,
         provisional: bool = False,
         implicit_negative: Mapping[str, Any] | None = None,
+        outbox_retention: str | timedelta = "30d",
     ) -> None:
         self.model = declared.text("model", model)
         self.task = declared.choice("task", task, TASKS)
@@ -127,6 +131,7 @@ class Evaluation:
         self.timestamps = declared.choice("timestamps", timestamps, TIMESTAMPS)
         self.resend_revisions = declared.switch("resend_revisions", resend_revisions)
         self.provisional = declared.switch("provisional", provisional)
+        self.outbox_retention = declared.duration("outbox_retention", outbox_retention)
         self.measures = declared.measures(measures, self.task)
         self._check()
 

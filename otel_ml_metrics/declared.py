@@ -18,6 +18,7 @@ from otel_ml_metrics.semconv import RESERVED_FIELDS
 
 _FORMS: Final = ("sum", "mean", "ratio")
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_PASSWORD: Final = re.compile(r"(?<=:)[^:/@]+(?=@)")
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -153,7 +154,8 @@ def ledger_url(found: object) -> str:
     """The URL of the ledger; `${NAME}` is read from the environment."""
     url = with_environment("ledger", text("ledger", found))
     if not url.startswith(("sqlite:///", "postgresql")) or url.endswith((":///", ":memory:")):
-        refuse("ledger", found, "a URL such as sqlite:///data/ledger.db or postgresql+psycopg://user@host/name")
+        hidden = _PASSWORD.sub("***", str(found))
+        refuse("ledger", hidden, "a URL such as sqlite:///data/ledger.db or postgresql+psycopg://user@host/name")
     return url
 
 

@@ -11,11 +11,14 @@ from otel_ml_metrics.attribution.tables import distinct, rows_where, values
 from otel_ml_metrics.engines import delta_statements as deltas
 from otel_ml_metrics.engines import effect_statements as effects
 from otel_ml_metrics.engines.results import long_form
-from otel_ml_metrics.instants import DAY_US, date_of
+from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of
+from otel_ml_metrics.semconv import LABEL_DELAY_BOUNDS
 
 if TYPE_CHECKING:
+    from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
-    from otel_ml_metrics.ledger.store import Ledger
+    from otel_ml_metrics.engines.row_statements import RowColumns
+    from otel_ml_metrics.ledger.reader import LedgerReader
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,30 @@ class Summed:
         delta: What is added to the sums, by tile.
         facts: New facts by date of their prediction.
         replaced_dates: Dates whose facts are replaced by those.
-        label_changes: Rows of (version, variant, status, delay_bin, labels, delay_us) to count.
+        label_changes: Rows of (tile_us, version, variant, status, delay_bin, labels, delay_us, skewed) to count.
     """
 
     delta: pa.Table
     facts: dict[str, pa.Table]
     replaced_dates: frozenset[str]
     label_changes: list[dict[str, object]]
+
+
+def delta_plan(evaluation: Evaluation, columns: RowColumns) -> deltas.DeltaPlan:
+    """What an evaluation sums, and per what."""
+    tile = evaluation.tile
+    return deltas.DeltaPlan(
+        states=evaluation.states,
+        kinds=evaluation.kinds,
+        columns=columns.names,
+        slices=evaluation.slices,
+        buckets=[maturity.seconds_whole for maturity in evaluation.maturities],
+        implicit_from=evaluation.attribution_window.seconds_whole if evaluation.grace is not None else None,
+        tile_us=round(tile.total_seconds() * SECOND_US),
+        offset_us=round(evaluation.window_offset.total_seconds() * SECOND_US),
+        delay_bounds=LABEL_DELAY_BOUNDS,
+        aggregate=evaluation.labels.aggregate,
+    )
 
 
 class Summing:
@@ -51,7 +71,14 @@ class Summing:
     """
 
     def __init__(
-        self, engine: Engine, ledger: Ledger, plan: deltas.DeltaPlan, facts: pa.Schema, *, moved: bool, withdrawn: bool
+        self,
+        engine: Engine,
+        ledger: LedgerReader,
+        plan: deltas.DeltaPlan,
+        facts: pa.Schema,
+        *,
+        moved: bool,
+        withdrawn: bool,
     ) -> None:
         self._engine = engine
         self._ledger = ledger
@@ -112,11 +139,12 @@ class Summing:
 
     def _recounted(self) -> list[dict[str, object]]:
         """Label counts to add, the ones from before with a minus."""
+        counted = ("labels", "delay_us", "skewed")
         taken_back = [
-            row | {"labels": -int(str(row["labels"])), "delay_us": -int(str(row["delay_us"]))}
-            for row in effects.label_counts(self._engine, self._plan, "before")
+            row | {name: -int(str(row[name])) for name in counted}
+            for row in effects.label_counts(self._engine, self._plan, "before", fact=self._fact)
         ]
-        return taken_back + effects.label_counts(self._engine, self._plan, "after")
+        return taken_back + effects.label_counts(self._engine, self._plan, "after", fact=self._fact)
 
     def _take_facts_before(self) -> int:
         """Keep the labels that were applied before to the rows at hand as `facts_before`; how many they are."""

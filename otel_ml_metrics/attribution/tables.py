@@ -43,6 +43,23 @@ TILED_SUMS: Final = SUMS.append(pa.field("tile_us", pa.int64()))
 LOST: Final = _schema(prediction_id=pa.string(), date=pa.string(), segment=pa.string(), row=pa.int64())
 """Rows of the prediction log whose id an earlier row has: they count for nothing."""
 
+MOVES: Final = _schema(
+    maturity=pa.string(),  # as declared
+    maturity_s=pa.int64(),
+    output=pa.string(),
+    version=pa.string(),  # of the model
+    variant=pa.string(),
+    slice=pa.string(),
+    measure=pa.string(),
+    value=pa.float64(),  # null where it is undefined
+    lower=pa.float64(),
+    upper=pa.float64(),
+    support=pa.int64(),
+    coverage=pa.float64(),
+    undefined=pa.string(),  # the reason, where there is no value
+)
+"""Final values of one window that a commit gave, changed or took away."""
+
 
 def values(table: pa.Table, column: str) -> list[Any]:
     """The values of a column."""

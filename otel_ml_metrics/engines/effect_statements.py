@@ -128,31 +128,35 @@ def _explicit_sql(plan: DeltaPlan, moment: str) -> str:
     said = said.replace("(part)", "(part) OVER (PARTITION BY prediction_id ORDER BY _bucket)")
     return (
         f"SELECT prediction_id, _bucket, {said} AS label, TRUE AS _explicit FROM (SELECT prediction_id, _bucket,"
-        f" {total} AS part FROM (SELECT DISTINCT {FACT}, _bucket FROM {placed}) AS facts"
+        f" {total} AS part FROM (SELECT DISTINCT * FROM {placed}) AS facts"
         " GROUP BY prediction_id, _bucket) AS parts"
     )
 
 
-def label_counts(engine: Engine, plan: DeltaPlan, moment: str) -> list[dict[str, object]]:
-    """Count the labels in `placed_<moment>` by version, variant, delay bin and status.
+def label_counts(engine: Engine, plan: DeltaPlan, moment: str, *, fact: str) -> list[dict[str, object]]:
+    """Count the labels in `placed_<moment>` by tile, version, variant, delay bin and status, and the skewed of them.
 
     The first of a prediction in the order (received, revision, label) is matched; a later one is revised where it says
     something else than the one before, else duplicate; what is past the horizon is late and belongs to no order. Where
     labels are aggregated, each is matched, and only the very same one once more is a duplicate.
+
+    Args:
+        engine: Where.
+        plan: How labels are aggregated.
+        moment: `before` or `after`.
+        fact: Columns of a label.
     """
-    order = "received_us, revision, label"
-    later = (
-        "CASE WHEN label = label_before THEN 'duplicate' ELSE 'revised' END"
-        if plan.aggregate == "last"
-        else "CASE WHEN label = label_before AND received_us = received_before AND revision = revision_before"
-        " THEN 'duplicate' ELSE 'matched' END"
-    )
-    status = f"CASE WHEN _bucket IS NULL THEN 'late' WHEN place = 1 THEN 'matched' ELSE {later} END"
+    if plan.aggregate == "last":
+        window = "PARTITION BY prediction_id, _bucket IS NULL ORDER BY received_us, revision, label"
+        later = "WHEN label = label_before THEN 'duplicate' ELSE 'revised'"
+    else:
+        window = f"PARTITION BY {fact} ORDER BY label"
+        later = "ELSE 'duplicate'"
     ordered = (
-        "SELECT *, row_number() OVER one AS place, lag(label) OVER one AS label_before, lag(received_us) OVER one AS"
-        f" received_before, lag(revision) OVER one AS revision_before FROM placed_{moment} WINDOW one AS"
-        f" (PARTITION BY prediction_id, _bucket IS NULL ORDER BY {order})"
+        "SELECT *, row_number() OVER one AS place, lag(label) OVER one AS label_before"
+        f" FROM placed_{moment} WINDOW one AS ({window})"
     )
+    status = f"CASE WHEN _bucket IS NULL THEN 'late' WHEN place = 1 THEN 'matched' {later} END"
     return _counted(engine, plan, f"SELECT *, {status} AS status FROM ({ordered}) AS ordered")
 
 
@@ -161,7 +165,7 @@ def single_label_counts(engine: Engine, plan: DeltaPlan) -> list[dict[str, objec
     return _counted(
         engine,
         plan,
-        "SELECT version, variant, greatest(received_us - _predicted_us, 0) AS delay_us,"
+        "SELECT version, variant, received_us, _predicted_us, greatest(received_us - _predicted_us, 0) AS delay_us,"
         " CASE WHEN _bucket IS NULL THEN 'late' ELSE 'matched' END AS status FROM attributed",
     )
 
@@ -171,8 +175,10 @@ def _counted(engine: Engine, plan: DeltaPlan, labels: str) -> list[dict[str, obj
         f"WHEN delay_us <= {round(bound * SECOND_US)} THEN {at}" for at, bound in enumerate(plan.delay_bounds)
     )
     query = (
-        f"SELECT version, variant, status, CASE {cases} ELSE {len(plan.delay_bounds)} END AS delay_bin,"
-        f" count(*) AS labels, CAST(sum(delay_us) AS BIGINT) AS delay_us FROM ({labels}) AS labels"
-        " GROUP BY version, variant, status, delay_bin"
+        f"SELECT {tile_sql(plan)} AS tile_us, version, variant, status,"
+        f" CASE {cases} ELSE {len(plan.delay_bounds)} END AS delay_bin,"
+        " count(*) AS labels, CAST(sum(delay_us) AS BIGINT) AS delay_us,"
+        f" count(*) FILTER (received_us < _predicted_us) AS skewed FROM ({labels}) AS labels"
+        " GROUP BY ALL"
     )
     return engine.sql(query).to_pylist()

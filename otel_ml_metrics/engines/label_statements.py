@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_ml_metrics.engines.delta_statements import UNITS_OF_A_SUM
@@ -11,6 +12,8 @@ from otel_ml_metrics.errors import EngineError, LabelSourceError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
 
     from otel_ml_metrics.attribution.inputs import LabelPart
     from otel_ml_metrics.declared_labels import Labels
@@ -46,35 +49,51 @@ class Received(NamedTuple):
 
 
 def read_labels(
-    engine: Engine, parts: Sequence[LabelPart], source: Labels, *, kind: str, sample: float = 1.0
+    engine: Engine, parts: Sequence[LabelPart], source: Labels, *, kind: str, until_us: int, sample: float = 1.0
 ) -> dict[str, Received]:
-    """Materialise `raw_labels`: every row of the parts, read as far as it can be.
+    """Materialise `raw_labels`: every row of the parts that is to be taken now, read as far as it can be.
 
-    Its columns are part (as `LabelPart.shown`), prediction_id or (entity, occurred_us), received_us, revision, label,
-    problem (NULL for a good row), and is_open: whether the row was not taken before. Of a sample, only the rows of the
-    predictions (or entities) in it are there, and those that name none.
+    Its columns are prediction_id or (entity, occurred_us), received_us, revision, label, and trouble: NULL for a good
+    row. A row whose instant cannot be read is taken with the first rows of its part.
+
+    Args:
+        engine: Reads.
+        parts: What is read.
+        source: What its columns are.
+        kind: Of the labels.
+        until_us: Labels received later are left for another run.
+        sample: Share of the predictions (or entities) whose labels are read; rows that name none are.
 
     Returns:
-        When the labels of each part were received that has any.
+        When the labels of each part were received that has any, those of a later run included.
 
     Raises:
         LabelSourceError: A part cannot be read, misses a column, or has instants without a zone.
     """
-    selects = [_select(group, source, kind, sample) for group in _groups(engine, parts)]
+    groups = _groups(engine, parts)
+    selects = [_select(group, source, kind, until_us, sample) for group in groups]
+    spans = [_span_select(group, source) for group in groups]
     try:
         engine.materialise("raw_labels", " UNION ALL ".join(selects))
+        found = engine.sql(" UNION ALL ".join(spans)).to_pylist()
     except EngineError as error:
         shown = ", ".join(part.shown for part in parts)
         message = f"The labels cannot be read: {str(error).splitlines()[0]}. Mend or remove that one of {shown}."
         raise LabelSourceError(message) from error
-    found = engine.sql(
-        "SELECT part, min(received_us) AS first_us, max(received_us) AS last_us, count(*) = count(*) FILTER"
-        " (problem = 'no time zone') AS is_naive FROM raw_labels GROUP BY part ORDER BY part"
-    ).to_pylist()
-    for part in found:
+    for part in sorted(found, key=itemgetter("part")):
         if part["is_naive"]:
             raise _no_zone(part["part"], source.received_at)
     return {part["part"]: Received(part["first_us"], part["last_us"]) for part in found}
+
+
+def troubled_labels(engine: Engine, *, by_entity: bool) -> pa.Table:
+    """The rows of `raw_labels` that cannot be used: part, whose they are, received_at, what they said, problem."""
+    who = "entity" if by_entity else "prediction_id"
+    problem, part, said = (f"split_part(trouble, chr(31), {at})" for at in (1, 2, 3))
+    return engine.sql(
+        f"SELECT {part} AS part, {who}, make_timestamp(received_us) AS received_at, {said} AS label,"
+        f" {problem} AS problem FROM raw_labels WHERE trouble IS NOT NULL ORDER BY ALL"
+    )
 
 
 def _groups(engine: Engine, parts: Sequence[LabelPart]) -> list[_Group]:
@@ -107,29 +126,38 @@ def _types(engine: Engine, relation: str, part: LabelPart) -> dict[str, str]:
     return {row["column_name"]: row["column_type"] for row in rows if row["column_name"] != "filename"}
 
 
-def _select(group: _Group, source: Labels, kind: str, sample: float) -> str:
+def _select(group: _Group, source: Labels, kind: str, until_us: int, sample: float) -> str:
     for column in source.columns:
         if column not in group.types:
             message = f"{group.shown} has no column {column!r} for labels. {suggest(column, group.types)}"
             raise LabelSourceError(message)
-    received = _instant_sql(group, source.received_at, source.zone)
     read = {
         **_identity(group, source),
-        "received_us": received,
+        "received_us": _instant_sql(group, source.received_at, source.zone),
         "revision": f"coalesce(TRY_CAST({name_sql(source.revision)} AS BIGINT), 0)" if source.revision else "0::BIGINT",
         "label": _label_sql(
             name_sql(source.label), group.types[source.label], kind, is_summed=source.aggregate == "sum"
         ),
-        "is_naive": _is_naive_sql(source, group.types[source.received_at]),
     }
-    facts = [name for name in read if name != "is_naive"]
-    is_open = "TRUE" if group.after_us is None else f"coalesce(received_us > {group.after_us}, FALSE)"
+    naive = _is_naive_sql(source, group.types[source.received_at])
+    said = f"coalesce(CAST({name_sql(source.label)} AS VARCHAR), '')"
+    after = "TRUE" if group.after_us is None else f"received_us > {group.after_us}"
     return (
-        f"SELECT filename AS part, {', '.join(facts)}, {is_open} AS is_open,"
-        f" CASE {_problem_sql(source)} WHEN is_naive THEN 'no time zone' WHEN received_us IS NULL THEN 'no instant'"
-        " WHEN label IS NULL THEN 'no usable label' END AS problem"
-        f" FROM (SELECT filename, {', '.join(f'{sql} AS {name}' for name, sql in read.items())} FROM {group.relation})"
-        f" WHERE {_sampled_sql(source, sample)}"
+        f"SELECT {', '.join(read)}, CASE {_problem_sql(source)} WHEN is_naive THEN 'no time zone' WHEN received_us IS"
+        " NULL THEN 'no instant' WHEN label IS NULL THEN 'no usable label' END"
+        " || chr(31) || filename || chr(31) || said"
+        f" AS trouble FROM (SELECT {', '.join(f'{sql} AS {name}' for name, sql in read.items())}, {naive} AS is_naive,"
+        f" filename, {said} AS said FROM {group.relation}) AS read"
+        f" WHERE {after} AND (received_us IS NULL OR received_us <= {until_us}) AND {_sampled_sql(source, sample)}"
+    )
+
+
+def _span_select(group: _Group, source: Labels) -> str:
+    received = _instant_sql(group, source.received_at, source.zone)
+    naive = _is_naive_sql(source, group.types[source.received_at])
+    return (
+        f"SELECT filename AS part, min({received}) AS first_us, max({received}) AS last_us, bool_and({naive}) AS"
+        f" is_naive FROM {group.relation} GROUP BY filename"
     )
 
 
@@ -145,7 +173,7 @@ def _identity(group: _Group, source: Labels) -> dict[str, str]:
 
 def _sampled_sql(source: Labels, sample: float) -> str:
     who = "entity" if source.keys else "prediction_id"
-    return f"{who} IS NULL OR {sampled_sql(who, sample)}"
+    return f"({who} IS NULL OR {sampled_sql(who, sample)})" if sample < 1 else "TRUE"
 
 
 def _problem_sql(source: Labels) -> str:

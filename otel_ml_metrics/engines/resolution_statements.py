@@ -35,21 +35,31 @@ def reach(engine: Engine, rows: str, within_us: int) -> Span | None:
 
 
 def unsettle(engine: Engine, *, within_us: int) -> None:
-    """Materialise `unsettled`: outcomes in `kept` that a new row could be the prediction of, or whose row is gone."""
-    engine.materialise(
-        "unsettled",
-        f"SELECT {SETTLED} FROM kept WHERE EXISTS (SELECT 1 FROM new_rows AS rows WHERE rows._entity = kept.entity AND"
+    """Materialise `unsettled`: outcomes in `kept` that a new row could be the prediction of, or whose row is gone.
+
+    An outcome of several predictions is taken from all of them, whichever of them is the reason.
+    """
+    touched = (
+        f"SELECT {OUTCOME} FROM kept WHERE EXISTS (SELECT 1 FROM new_rows AS rows WHERE rows._entity = kept.entity AND"
         f" rows._predicted_us <= kept.occurred_us AND rows._predicted_us >= kept.occurred_us - {within_us})"
-        " OR prediction_id IN (SELECT prediction_id FROM moved_before)",
+        " OR prediction_id IN (SELECT prediction_id FROM moved_before)"
     )
+    engine.materialise("unsettled", f"SELECT {SETTLED} FROM kept WHERE ({OUTCOME}) IN ({touched})")
 
 
 def open_outcomes(engine: Engine, *, within_us: int) -> Span | None:
-    """Materialise `outcomes`: incoming and unsettled ones, numbered; between which instants their rows lie."""
+    """Materialise `outcomes`: incoming and unsettled ones, numbered; between which instants their rows lie.
+
+    An unsettled outcome is opened once, of however many predictions it was; one that was received twice, twice.
+    """
+    once = (
+        f"SELECT DISTINCT {OUTCOME}, _copy FROM (SELECT {OUTCOME}, row_number() OVER (PARTITION BY {SETTLED}) AS _copy"
+        " FROM unsettled) AS copies"
+    )
     engine.materialise(
         "outcomes",
         f"SELECT {OUTCOME}, row_number() OVER (ORDER BY {OUTCOME}) AS _outcome FROM"
-        f" (SELECT {OUTCOME} FROM incoming_outcomes UNION ALL SELECT {OUTCOME} FROM unsettled) AS opened",
+        f" (SELECT {OUTCOME} FROM incoming_outcomes UNION ALL SELECT {OUTCOME} FROM ({once}) AS once) AS opened",
     )
     [row] = engine.sql("SELECT min(occurred_us) AS first, max(occurred_us) AS last FROM outcomes").to_pylist()
     return None if row["first"] is None else Span(row["first"] - within_us, row["last"])

@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.labels.material import DATABASES, FORMS, TYPED_FORMS, TableWorld
+from tests.labels.material import FORMS, POSTGRESQL, TYPED_FORMS, TableWorld
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.postgresql import Server
 
-@pytest.fixture(params=DATABASES)
+
+@pytest.fixture(params=["sqlite", POSTGRESQL])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database that tables may be made in."""
-    return f"sqlite:///{tmp_path}/shop.db" if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/shop.db"
+    server: Server = request.getfixturevalue("postgresql_server")
+    return server.url(request.getfixturevalue("postgresql_database"))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
@@ -11,19 +11,16 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
-from tests.evaluation.material import Fact, World, at, us
+from tests.evaluation.material import Fact, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from otel_ml_metrics.configuration import Evaluation
     from tests.evaluation.oracle import Settings
 
-DATABASES: Final[tuple[str, ...]] = ("sqlite",)
-"""Add "postgresql" where there is a fixture `postgresql_url` with the URL of a database that tables may be made in."""
-
 BERLIN: Final = ZoneInfo("Europe/Berlin")
+POSTGRESQL: Final = pytest.param("postgresql", marks=pytest.mark.postgresql)
 
 
 @dataclass(frozen=True)
@@ -53,16 +50,15 @@ FORMS: Final[dict[str, Form]] = {
 }
 """What any database can hold."""
 
-TYPED_FORMS: Final[dict[str, Form]] = FORMS | {
+TYPED_FORMS: Final[dict[str, Form]] = {
     "timestamptz": Form("TIMESTAMP WITH TIME ZONE", lambda instant: instant),
     "timestamp": Form("TIMESTAMP", local, "Europe/Berlin"),
 }
-"""What PostgreSQL can hold."""
+"""What PostgreSQL can hold besides."""
 
-KEPT: Final = [
-    pytest.param(database, form, id=f"{database}, {name}")
-    for database in DATABASES
-    for name, form in (TYPED_FORMS if database == "postgresql" else FORMS).items()
+KEPT: Final = [pytest.param("sqlite", form, id=f"sqlite, {name}") for name, form in FORMS.items()] + [
+    pytest.param("postgresql", form, id=f"postgresql, {name}", marks=pytest.mark.postgresql)
+    for name, form in (FORMS | TYPED_FORMS).items()
 ]
 """Each database with each form that it can hold."""
 
@@ -75,18 +71,22 @@ class TableWorld(World):
         url: Of the database; default: a file in the folder.
         form: How instants are kept.
         labels: Type of the labels, and how they are written.
+        table: Its name.
     """
 
     url: str = ""
     form: Form = FORMS["text in UTC"]
-    labels: tuple[str, Callable[[bool], object]] = ("BOOLEAN", bool)
+    labels: tuple[str, Callable[[Any], object]] | None = None
     table: str = field(default_factory=lambda: f"outcomes_{uuid.uuid4().hex[:8]}")
 
     def __post_init__(self) -> None:
         """Make the table."""
         self.url = self.url or f"sqlite:///{self.folder}/outcomes.db"
-        columns = f"prediction_id TEXT, label {self.labels[0]}, received_at {self.form.column}, revision INT"
-        self.execute(f"CREATE TABLE {self.table} ({columns})")
+        self.labels = self.labels or (("DOUBLE PRECISION", float) if self.task == "regression" else ("BOOLEAN", bool))
+        self.execute(
+            f"CREATE TABLE {self.table} (prediction_id TEXT, label {self.labels[0]}, received_at {self.form.column},"
+            f" revision INT, customer INT, region TEXT, occurred_at {self.form.column})"
+        )
 
     def execute(self, statement: str, rows: list[dict[str, object]] | None = None) -> None:
         """Run a statement and commit it."""
@@ -99,61 +99,59 @@ class TableWorld(World):
         """Insert rows in place of writing a file."""
         del name, form
         rows = list(rows)
-        self.facts += [(each.id, each.label, us(each.received_at), each.revision) for each in rows]
+        self.facts += [each.said() for each in rows]
         self.insert(rows)
         return self.folder
 
     def insert(self, rows: Iterable[Fact]) -> None:
         """Insert rows that the oracle knows nothing of."""
-        values = [
-            {
-                "id": row.id,
-                "label": self.labels[1](row.label),
-                "received_at": self.form.write(row.received_at),
-                "revision": row.revision,
-            }
-            for row in rows
-        ]
+        values = [self._written(row) for row in rows]
         if values:
-            self.execute(f"INSERT INTO {self.table} VALUES (:id, :label, :received_at, :revision)", values)
+            names = ":id, :label, :received_at, :revision, :customer, :region, :occurred_at"
+            self.execute(f"INSERT INTO {self.table} VALUES ({names})", values)
+
+    def _written(self, row: Fact) -> dict[str, object]:
+        assert self.labels is not None
+        values = asdict(row) | {"label": None if row.label is None else self.labels[1](row.label)}
+        instants = {name: values[name] for name in ("received_at", "occurred_at")}
+        return values | {name: None if each is None else self.form.write(each) for name, each in instants.items()}
 
     def delete(self, prediction_id: str) -> None:
         """Delete the rows of a prediction, for the oracle as well."""
         self.execute(f"DELETE FROM {self.table} WHERE prediction_id = '{prediction_id}'")
-        self.facts = [fact for fact in self.facts if fact[0] != prediction_id]
+        self.facts = [fact for fact in self.facts if fact.id != prediction_id]
 
     @property
     def source(self) -> dict[str, Any]:
         """What the settings say of the labels."""
         return {"url": self.url, "table": self.table, "revision": "revision", "zone": self.form.zone}
 
-    def evaluation(self, settings: Settings | None = None, **given: Any) -> Evaluation:
-        """An evaluation that reads the table."""
-        return super().evaluation(settings, **{"labels": self.source} | given)
+    def _labels(self, settings: Settings) -> dict[str, Any]:
+        return {name: value for name, value in super()._labels(settings).items() if name != "path"} | self.source
 
 
 @dataclass
 class FunctionWorld(World):
     """Labels are what a function gives; it keeps every call, and how many rows it gave."""
 
+    rows: list[Fact] = field(default_factory=list)
     calls: list[tuple[datetime | None, datetime, int]] = field(default_factory=list)
 
     def label(self, rows: Iterable[Fact], name: str | None = None, form: str = "parquet") -> Path:
         """Keep the rows in memory."""
         del name, form
-        self.facts += [(each.id, each.label, us(each.received_at), each.revision) for each in rows]
+        rows = list(rows)
+        self.facts += [each.said() for each in rows]
+        self.rows += rows
         return self.folder
 
     def received(self, after: datetime | None, until: datetime) -> list[dict[str, object]]:
         """The labels received within a time."""
         start = datetime.min.replace(tzinfo=UTC) if after is None else after
-        names = ("prediction_id", "label", "received_at", "revision")
-        facts = [(*fact[:2], at(fact[2]), fact[3]) for fact in self.facts]
-        rows = [dict(zip(names, fact, strict=True)) for fact in facts if start < fact[2] <= until]
-        self.calls.append((after, until, len(rows)))
-        return rows
+        given = [asdict(row) for row in self.rows if row.received_at is not None and start < row.received_at <= until]
+        self.calls.append((after, until, len(given)))
+        return [row | {"prediction_id": row["id"]} for row in given]
 
-    def evaluation(self, settings: Settings | None = None, **given: Any) -> Evaluation:
-        """An evaluation that asks the function."""
-        labels = {"function": self.received, "revision": "revision"}
-        return super().evaluation(settings, **{"labels": labels} | given)
+    def _labels(self, settings: Settings) -> dict[str, Any]:
+        labels = {name: value for name, value in super()._labels(settings).items() if name != "path"}
+        return labels | {"function": self.received}

@@ -108,12 +108,14 @@ def test_a_backfill_asks_again(world: FunctionWorld) -> None:
     """What the function says now is believed."""
     world.label([Fact(id="p-0"), Fact(id="p-1")])
     world.run(LATER)
-    world.facts = [("p-0", False, us(START + HOUR), 0)]
+    world.facts.clear()
+    world.rows.clear()
+    world.label([Fact(id="p-0", label=False)])
     with Evaluator(world.evaluation(), environ={}) as evaluator:
         evaluator.backfill(START, START + DAY)
         found = evaluator.as_of(LATER).values
 
-    agree(found, oracle.values(world.predictions_frame, world.facts_frame, Settings(), us(LATER)))
+    agree(found, oracle.values(world.predictions, world.facts, Settings(), us(LATER)))
 
 
 def test_a_failing_function_is_named(world: FunctionWorld) -> None:

@@ -46,7 +46,7 @@ def equals_brute_force(world: TableWorld, as_of: datetime) -> None:
     """See that the ledger says what the oracle says of the rows as they are."""
     with Evaluator(world.evaluation(), environ={}) as evaluator:
         found = evaluator.as_of(as_of).values
-    agree(found, oracle.values(world.predictions_frame, world.facts_frame, Settings(), us(as_of)))
+    agree(found, oracle.values(world.predictions, world.facts, Settings(), us(as_of)))
 
 
 def backfilled(world: TableWorld, since: datetime, until: datetime) -> Report:
@@ -115,7 +115,7 @@ def test_numbers_of_any_type_are_labels_of_a_regression(table: TableWorld) -> No
 def test_a_row_without_an_instant_has_not_been_received(table: TableWorld) -> None:
     """A table may have a row for each prediction long before its label comes."""
     logged(table)
-    table.execute(f"INSERT INTO {table.table} VALUES ('p-0', NULL, NULL, 0)")
+    table.execute(f"INSERT INTO {table.table} VALUES ('p-0', NULL, NULL, 0, NULL, NULL, NULL)")
     first = table.run(START + HOUR)
 
     table.execute(
@@ -142,7 +142,8 @@ def test_a_bad_row_is_counted_once(table: TableWorld) -> None:
     """Runs go on, and the row is kept aside."""
     logged(table).label(facts(0, 2))
     table.execute(
-        f"INSERT INTO {table.table} VALUES ('p-2', NULL, :at, 0)", [{"at": table.form.write(START + 3 * HOUR)}]
+        f"INSERT INTO {table.table} VALUES ('p-2', NULL, :at, 0, NULL, NULL, NULL)",
+        [{"at": table.form.write(START + 3 * HOUR)}],
     )
 
     reports = [table.run(START + hours * HOUR) for hours in (3, 4, 60)]
@@ -206,7 +207,7 @@ def test_many_rows_are_one_part_of_a_run(table: TableWorld) -> None:
     table.log([Prediction(id=f"p-{row}") for row in range(50_000)])
     at = table.form.write(START + HOUR)
     rows: list[dict[str, object]] = [{"id": f"p-{row}", "label": row % 2 == 0, "at": at} for row in range(50_000)]
-    table.execute(f"INSERT INTO {table.table} VALUES (:id, :label, :at, 0)", rows)
+    table.execute(f"INSERT INTO {table.table} VALUES (:id, :label, :at, 0, NULL, NULL, NULL)", rows)
 
     assert table.run(LATER).labels["matched"] == 50_000
 
@@ -249,7 +250,7 @@ def deleted(world: TableWorld) -> None:
 def changed(world: TableWorld) -> None:
     """Change a label where it stands."""
     world.execute(f"UPDATE {world.table} SET label = NOT label WHERE prediction_id = 'p-30'")
-    world.facts = [(*fact[:1], not fact[1], *fact[2:]) if fact[0] == "p-30" else fact for fact in world.facts]
+    world.facts = [fact._replace(label=not fact.label) if fact.id == "p-30" else fact for fact in world.facts]
 
 
 def moved(world: TableWorld) -> None:
@@ -258,7 +259,7 @@ def moved(world: TableWorld) -> None:
     world.execute(
         f"UPDATE {world.table} SET received_at = :at WHERE prediction_id = 'p-30'", [{"at": world.form.write(at)}]
     )
-    world.facts = [(*fact[:2], us(at), *fact[3:]) if fact[0] == "p-30" else fact for fact in world.facts]
+    world.facts = [fact._replace(received_us=us(at)) if fact.id == "p-30" else fact for fact in world.facts]
 
 
 @pytest.mark.parametrize("rewrite", [late, deleted, changed, moved])
