@@ -17,13 +17,14 @@ from sqlalchemy import make_url
 
 from otel_ml_metrics.attribution.tables import values
 from otel_ml_metrics.configuration import Evaluation
+from otel_ml_metrics.declared_labels import LabelFiles, LabelFunction, LabelTable
 from otel_ml_metrics.definition import check_definition
 from otel_ml_metrics.engines.duckdb import DuckDBEngine
 from otel_ml_metrics.engines.label_statements import read_labels, troubled_labels
 from otel_ml_metrics.engines.row_statements import RowColumns, check_fields
 from otel_ml_metrics.errors import ConfigurationError, OtelMLMetricsError
 from otel_ml_metrics.instants import from_us, iso, to_us
-from otel_ml_metrics.labels.opening import source_of
+from otel_ml_metrics.labels.opening import Glancing, source_of
 from otel_ml_metrics.ledger.outbox import Outbox
 from otel_ml_metrics.ledger.schema import SCHEMA_VERSION
 from otel_ml_metrics.ledger.store import Ledger, schema_of, shown_url
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from otel_ml_metrics.attribution.inputs import LabelPart
+    from otel_ml_metrics.declared_labels import Labels
     from otel_ml_metrics.engines.port import Engine
 
 MOST_LABEL_FILES: Final = 50
@@ -107,20 +109,34 @@ def _look_at_log(evaluation: Evaluation) -> Iterator[Finding]:
 
 def _look_at_labels(evaluation: Evaluation) -> Iterator[Finding]:
     now_us = to_us(datetime.now(UTC))
-    survey = source_of(evaluation.labels).survey({}, as_of_us=now_us)
+    source = source_of(evaluation)
+    survey = source.glance(now_us=now_us) if isinstance(source, Glancing) else source.survey({}, as_of_us=now_us)
     if not survey.parts:
-        told = f"no file is there yet: {evaluation.labels.path}"
-        yield Finding("labels", "note", told, "Labels come late; is that the path?")
+        yield Finding("labels", "note", *_nothing_yet(evaluation.labels))
         return
     newest = survey.parts[-MOST_LABEL_FILES:]
     with closing(DuckDBEngine()) as engine:
         rows, problems = _usable(engine, newest, evaluation, until_us=now_us)
-    told = f"{len(survey.parts):,} files, {rows:,} rows in the newest {len(newest):,}"
+    if isinstance(evaluation.labels, LabelFiles):
+        told = f"{len(survey.parts):,} files, {rows:,} rows in the newest {len(newest):,}"
+    else:
+        told = f"{newest[0].shown} can be read; {rows:,} rows looked at"
     if problems:
         bad = ", ".join(f"{count:,} with {problem}" for problem, count in problems.items())
         yield Finding("labels", "note", f"{told}, of which not usable: {bad}", "A run keeps them aside and goes on.")
     else:
         yield Finding("labels", "ok", f"{told}, all usable")
+
+
+def _nothing_yet(labels: Labels) -> tuple[str, str]:
+    """What to say of a source that has nothing, and what to do about it."""
+    if isinstance(labels, LabelFiles):
+        return f"no file is there yet: {labels.path}", "Labels come late; is that the path?"
+    if isinstance(labels, LabelFunction):
+        return f"{labels.shown} gave nothing for the last day", "Labels come late; is that so?"
+    if isinstance(labels, LabelTable):
+        return f"{labels.shown} of {labels.shown_url} has no row yet", "Labels come late; is that the one?"
+    return "the source has nothing yet", "Labels come late; is that so?"
 
 
 def _usable(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
 
-from otel_ml_metrics import declared, declared_labels, declared_measures
+from otel_ml_metrics import declared, declared_labels, declared_measures, declared_predictions
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
 from otel_ml_metrics.measures.measure import Measure, states_of
@@ -14,9 +15,10 @@ from otel_ml_metrics.yaml_source import read_yaml
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from otel_ml_metrics.declared_labels import LabelFiles
+    from otel_ml_metrics.declared_labels import Labels
+    from otel_ml_metrics.declared_predictions import ForeignLog
     from otel_ml_metrics.expressions import Kind
     from otel_ml_metrics.instants import Duration
     from otel_ml_metrics.measures.exact import Exact
@@ -36,8 +38,11 @@ class Evaluation:
 
     Args:
         model: Name of the model, as the monitor was given it.
-        predictions: Folder of the prediction log, or its URL, such as `s3://bucket/predictions`.
-        labels: A `LabelFiles`, or a mapping with its names.
+        predictions: Folder of the prediction log, or its URL, such as `s3://bucket/predictions`; or a mapping with its
+            `path` and a `sample` of it to evaluate; or a `ForeignFiles`, a `ForeignTable` or a mapping with the names
+            of one, for what something else writes.
+        labels: A `LabelFiles`, a `LabelTable`, a `LabelFunction` or a mapping with the names of one; a function; or a
+            source of the user's own.
         ledger: SQLAlchemy URL of the ledger, one per evaluation; `sqlite:///data/ledger.db` is a local file. A part
             `${NAME}` is read from the environment.
         attribution_window: The longest label delay that counts. Durations are texts such as `6h`, or timedeltas.
@@ -70,7 +75,9 @@ class Evaluation:
     task: str
     service: str
     predictions: str
-    labels: LabelFiles
+    foreign: ForeignLog | None
+    sample: float
+    labels: Labels
     ledger: str
     window: Duration
     window_offset: timedelta
@@ -91,8 +98,8 @@ class Evaluation:
         self,
         *,
         model: str,
-        predictions: str | os.PathLike[str],
-        labels: LabelFiles | Mapping[str, Any],
+        predictions: str | os.PathLike[str] | ForeignLog | Mapping[str, Any],
+        labels: Labels | Mapping[str, Any] | Callable[..., object],
         ledger: str,
         attribution_window: str | timedelta,
         measures: Sequence[str | Measure | Mapping[str, Any]],
@@ -115,9 +122,11 @@ class Evaluation:
         self.task = declared.choice("task", task, TASKS)
         self.service = declared.text("service", self.model if service is None else service)
         self.name = declared.text("name", f"{self.service}/{self.model}" if name is None else name)
-        self.predictions = declared.path("predictions", predictions)
+        logged = declared_predictions.predictions(predictions)
+        self.foreign, self.sample = logged.foreign, logged.sample
         self.labels = declared_labels.labels(labels, self.task)
         self.ledger = declared.ledger_url(ledger)
+        self.predictions = _beside(self.ledger, self.name) if logged.folder is None else logged.folder
         self.window = declared.duration("window", window)
         self.window_offset = declared.window_offset(window_offset, self.window)
         self.attribution_window = declared.duration("attribution_window", attribution_window)
@@ -226,14 +235,33 @@ def _arguments(content: object, folder: Path) -> dict[str, Any]:
             message = f"{required!r} is missing. It has no default, since no guess would be safe."
             raise ConfigurationError(message)
     arguments = {name: value for name, value in content.items() if value is not None or name not in _OPTIONAL}
-    arguments["predictions"] = _anchored(arguments["predictions"], folder)
+    arguments["predictions"] = _anchored_source(arguments["predictions"], folder)
     arguments["ledger"] = _anchored_url(arguments["ledger"], folder)
-    if isinstance(arguments["labels"], dict) and "path" in arguments["labels"]:
-        arguments["labels"] = arguments["labels"] | {"path": _anchored(arguments["labels"]["path"], folder)}
+    if isinstance(arguments["labels"], dict):
+        arguments["labels"] = _anchored_source(arguments["labels"], folder)
     return arguments
 
 
 _OPTIONAL: Final = frozenset({"service", "name", "window_offset", "implicit_negative", "slices", "maturities"})
+
+
+def _beside(ledger: str, name: str) -> str:
+    """Folder of the log that foreign predictions are taken over into, where none is named."""
+    if not ledger.startswith("sqlite:///"):
+        message = (
+            "the ledger is no file that the predictions could be put beside. Say in which folder of this machine they"
+            " are taken over into, such as into: data/predictions."
+        )
+        raise ConfigurationError(message, "predictions.into")
+    return str(Path(ledger.removeprefix("sqlite:///")).parent / f"{quote(name, safe='')}-predictions")
+
+
+def _anchored_source(source: object, folder: Path) -> object:
+    """A source whose relative paths start at a folder."""
+    if not isinstance(source, dict):
+        return _anchored(source, folder)
+    paths = {name: _anchored(source[name], folder) for name in ("path", "into") if name in source}
+    return source | paths | ({"url": _anchored_url(source["url"], folder)} if "url" in source else {})
 
 
 def _anchored(path: object, folder: Path) -> object:

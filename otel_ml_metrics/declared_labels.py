@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from otel_ml_metrics.declared import check_names, choice, duration, items, path, refuse, text
-from otel_ml_metrics.errors import ConfigurationError
+from otel_ml_metrics.declared import check_names, choice, duration, items, path, refuse
+from otel_ml_metrics.declared_sources import Queried, check_queried, imported, without_password, zone
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from otel_ml_metrics.instants import Duration
+
+    LabelsReceived = Callable[[datetime | None, datetime], object]
 
 TAKES: Final = ("last", "all")
 AGGREGATES: Final = ("last", "any", "sum")
@@ -88,32 +88,118 @@ class LabelFiles(Labels):
     path: str
 
 
-def labels(found: object, task: str) -> LabelFiles:
+@dataclass(frozen=True, kw_only=True)
+class LabelTable(Labels, Queried):
+    """A table or query of a database, read by `received_at`: only rows received since the last run.
+
+    A row without `received_at` has not been received. One that is committed later than it says it was received is
+    missed: give runs an `as_of` that lies that long in the past. It is found, and told, when it lies within the
+    attribution window, as are rows that were changed or deleted; a backfill repairs what they did.
+    """
+
+
+@dataclass(frozen=True)
+class LabelFunction(Labels):
+    """A Python function that gives labels.
+
+    Args:
+        function: Called with two aware datetimes, `(after, until)`, the first of which is None at first: gives every
+            label received later than `after` and not later than `until`, as something tabular (an Arrow, pandas or
+            Polars table, a mapping of columns, a list of mappings), or an iterable of such. Where nothing came, an
+            empty one or None. As text, `package.module:name`.
+    """
+
+    function: LabelsReceived | str
+
+    @property
+    def call(self) -> LabelsReceived:
+        """The function itself."""
+        return imported("labels.function", self.function) if isinstance(self.function, str) else self.function
+
+    @property
+    def shown(self) -> str:
+        """As messages name it."""
+        if isinstance(self.function, str):
+            return f"function {self.function}"
+        named = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        return f"function {getattr(self.function, '__module__', None) or '__main__'}:{named}"
+
+
+@dataclass(frozen=True)
+class LabelsFrom(Labels):
+    """Labels from a source of the user's own.
+
+    Args:
+        source: Says what there is to read; see `otel_ml_metrics.attribution.inputs.LabelSource`.
+    """
+
+    source: Any
+
+
+_KINDS: Final[Mapping[str, type[Labels]]] = {
+    "path": LabelFiles,
+    "url": LabelTable,
+    "function": LabelFunction,
+    "source": LabelsFrom,
+}
+
+
+def labels(found: object, task: str) -> Labels:
     """Where labels are."""
-    if isinstance(found, LabelFiles):
-        return _checked(replace(found, path=path("labels.path", found.path)), task)
+    declared = _declared(found)
+    _check_source(declared)
+    _check_columns(declared, task)
+    return declared
+
+
+def _declared(found: object) -> Labels:
+    if isinstance(found, Labels) and type(found) is not Labels:
+        return replace(found)
+    if hasattr(found, "survey") and hasattr(found, "again"):
+        return LabelsFrom(found)
+    if callable(found):
+        return LabelFunction(found)
     if not isinstance(found, Mapping):
-        refuse("labels", found, _EXAMPLE)
-    check_names("labels", found, {each.name for each in fields(LabelFiles)})
-    if "path" not in found:
-        refuse("labels", dict(found), "a path: of files with labels")
+        refuse("labels", without_password(found) if isinstance(found, str) else found, _EXAMPLE)
     given = {name: value for name, value in found.items() if value is not None}
-    texts = {name: path(f"labels.{name}", value) for name, value in given.items() if name not in {"key", "within"}}
-    return _checked(LabelFiles(**given | texts), task)
+    kinds = [name for name in _KINDS if name in given]
+    if len(kinds) != 1:
+        everything = {each.name for kind in _KINDS.values() for each in fields(kind)}
+        check_names("labels", found, everything)
+        refuse("labels", sorted(found), "one of path: (of files), url: (of a database), function: and source:")
+    kind = _KINDS[kinds[0]]
+    check_names("labels", found, {each.name for each in fields(kind)})
+    return kind(**{name: value if name in _NO_TEXT else path(f"labels.{name}", value) for name, value in given.items()})
 
 
-def _checked(found: LabelFiles, task: str) -> LabelFiles:
-    _check_zone(found.zone)
+_NO_TEXT: Final = frozenset({"key", "within", "function", "source", "url"})
+
+
+def _check_source(found: Labels) -> None:
+    """See that what is meant can be read from; files and databases are not opened."""
+    if isinstance(found, LabelFiles):
+        path("labels.path", found.path)
+    elif isinstance(found, LabelTable):
+        check_queried("labels", found)
+    elif isinstance(found, LabelFunction) and not callable(found.function):
+        imported("labels.function", found.function)
+    elif isinstance(found, LabelsFrom):
+        for name in ("survey", "again"):
+            if not callable(getattr(found.source, name, None)):
+                refuse("labels.source", found.source, f"a source with the methods survey and again; {name} is missing")
+
+
+def _check_columns(found: Labels, task: str) -> None:
+    zone("labels.zone", found.zone)
     choice("labels.take", found.take, TAKES)
     choice("labels.aggregate", found.aggregate, AGGREGATES)
     fitting = {"any": "binary", "sum": "regression"}.get(found.aggregate, task)
     if task != fitting:
         refuse("labels.aggregate", found.aggregate, f"last for a {task} task; {found.aggregate} is for {fitting} ones")
     _check_key(found)
-    return found
 
 
-def _check_key(found: LabelFiles) -> None:
+def _check_key(found: Labels) -> None:
     if found.key is None:
         for name, value in (("occurred_at", found.occurred_at), ("within", found.within)):
             if value is not None:
@@ -128,16 +214,3 @@ def _check_key(found: LabelFiles) -> None:
         refuse("labels.id", found.id, "either an id: or a key:, not both")
     if found.within is not None:
         duration("labels.within", found.within)
-
-
-def _check_zone(found: str | None) -> None:
-    if found is None:
-        return
-    try:
-        ZoneInfo(text("labels.zone", found))
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        near = get_close_matches(found, available_timezones(), n=1)
-        message = (
-            f"{found!r} is no time zone. Write one of IANA's names, such as {(near or ['Europe/Berlin'])[0]} or UTC."
-        )
-        raise ConfigurationError(message, "labels.zone") from error

@@ -290,11 +290,13 @@ class Reading:
             self._resolve_again(taken, start_us, end_us)
         else:
             self._engine.define("incoming", "SELECT * FROM received")
-        if labelled.is_partial:  # what a source no longer has can only be known from what was applied
+        if labelled.gone_before_us is not None:  # what is gone said can only be known from what was applied
             self._engine.put("applied", applied)
             columns = ", ".join(self._labels.schema.names)
             self._engine.materialise(
-                "found_or_applied", f"SELECT {columns} FROM incoming UNION SELECT {columns} FROM applied"
+                "found_or_applied",
+                f"SELECT {columns} FROM incoming UNION SELECT {columns} FROM applied"
+                f" WHERE received_us < {labelled.gone_before_us}",
             )
             self._engine.define("incoming", "SELECT * FROM found_or_applied")
 

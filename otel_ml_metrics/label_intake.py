@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from otel_ml_metrics.attribution.inputs import LABEL, Input
 from otel_ml_metrics.attribution.tables import fact_schema
 from otel_ml_metrics.engines.effect_statements import FACT
-from otel_ml_metrics.engines.label_statements import read_labels, troubled_labels
+from otel_ml_metrics.engines.label_statements import Received, read_labels, troubled_labels
 from otel_ml_metrics.engines.resolution_statements import OUTCOME
 from otel_ml_metrics.instants import from_us, iso
 from otel_ml_metrics.labels.opening import source_of
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.attribution.inputs import LabelPart, Survey
     from otel_ml_metrics.configuration import Evaluation
-    from otel_ml_metrics.engines.label_statements import Received
     from otel_ml_metrics.engines.port import Engine
     from otel_ml_metrics.ledger.reader import LedgerReader
 
@@ -31,13 +30,13 @@ class Labelled:
         inputs: Progress of what was read.
         invalid: Rows that cannot be used.
         warnings: What an operator should know.
-        is_partial: Whether labels that were taken before are no longer there to be read again.
+        gone_before_us: What was received earlier may no longer be there to be read again; None where everything is.
     """
 
     inputs: list[Input] = field(default_factory=list)
     invalid: pa.Table | None = None
     warnings: list[str] = field(default_factory=list)
-    is_partial: bool = False
+    gone_before_us: int | None = None
 
 
 class LabelIntake:
@@ -53,7 +52,7 @@ class LabelIntake:
         self._evaluation = evaluation
         self._engine = engine
         self._known = ledger.inputs(LABEL)
-        self._source = source_of(evaluation.labels)
+        self._source = source_of(evaluation)
         self._kind = evaluation.kinds["label"]
         self.by_entity = bool(evaluation.labels.keys)
         self.schema = fact_schema(self._kind, by_entity=self.by_entity)
@@ -89,9 +88,9 @@ class LabelIntake:
         """
         survey = self._source.again(self._known, since_us=start_us, until_us=min(until_us, end_us + self._reach_us))
         received = self._read(survey, until_us)
-        labelled = Labelled(warnings=list(survey.warnings), is_partial=bool(survey.warnings))
+        labelled = Labelled(warnings=list(survey.warnings), gone_before_us=survey.gone_before_us)
         for part in survey.parts:
-            span = received.get(part.shown)
+            span = received.get(part.shown) if part.rewritten_us is None else Received(*part.rewritten_us)
             if span is None or self._is_whole(part, span, (start_us, end_us), labelled.warnings):
                 before = self._known.get(part.input.name, part.input)
                 last_us = span.last_us if span else None
@@ -102,7 +101,15 @@ class LabelIntake:
         if not survey.parts:
             self._engine.put("received", self.schema.empty_table())
             return {}
-        received = read_labels(self._engine, survey.parts, self._evaluation.labels, kind=self._kind, until_us=until_us)
+        evaluation = self._evaluation
+        received = read_labels(
+            self._engine,
+            survey.parts,
+            evaluation.labels,
+            kind=self._kind,
+            until_us=until_us,
+            sample=evaluation.sample,
+        )
         columns = OUTCOME if self.by_entity else FACT
         self._engine.define("received", f"SELECT {columns} FROM raw_labels WHERE trouble IS NULL")
         return received

@@ -178,7 +178,7 @@ class Valuation:
         certificate = measure.certificate(totals)
         group.values[measure.name] = Value(
             measure=measure.name,
-            value=float(value),
+            value=float(value) / (self._evaluation.sample if measure.extensive else 1.0),
             lower=None if lower is None else float(lower),
             upper=None if upper is None else float(upper),
             certificate=None if certificate is None else float(certificate),

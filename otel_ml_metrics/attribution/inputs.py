@@ -53,6 +53,8 @@ class LabelPart:
         form: `parquet`, `csv`, or `table`.
         after_us: Facts received up to here were taken before; None where all are new.
         table: The rows of a `table`, under the columns of the source.
+        rewritten_us: Where rows are read again: between which instants those lie of which the input knows that they are
+            others than those that were taken. Its state is taken over if all of them are; None where the rows say it.
     """
 
     input: Input
@@ -60,6 +62,7 @@ class LabelPart:
     form: str
     after_us: int | None = None
     table: pa.Table | None = None
+    rewritten_us: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,13 @@ class Survey:
     Args:
         parts: What is to be read.
         warnings: What an operator should know, such as labels that changed after they were taken.
+        gone_before_us: Where labels are read again: what was received earlier may be gone from the source, so that what
+            it said stays; None where the source still has everything.
     """
 
     parts: Sequence[LabelPart] = ()
     warnings: Sequence[str] = field(default=())
+    gone_before_us: int | None = None
 
 
 class LabelSource(Protocol):
@@ -88,5 +94,6 @@ class LabelSource(Protocol):
     def again(self, known: Mapping[str, Input], *, since_us: int, until_us: int) -> Survey:
         """Everything received in `[since_us, until_us]`, taken before or not, as the source has it now.
 
-        What it no longer has is told in the warnings. The inputs of its parts say how the source looks now.
+        What it no longer has is told in the warnings and by `gone_before_us`. The inputs of its parts say how the
+        source looks now.
         """

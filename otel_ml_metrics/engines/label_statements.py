@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_ml_metrics.engines.delta_statements import UNITS_OF_A_SUM
-from otel_ml_metrics.engines.text import entity_sql, name_sql, text_sql
+from otel_ml_metrics.engines.text import entity_sql, name_sql, sampled_sql, text_sql
 from otel_ml_metrics.errors import EngineError, LabelSourceError, suggest
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Received(NamedTuple):
 
 
 def read_labels(
-    engine: Engine, parts: Sequence[LabelPart], source: Labels, *, kind: str, until_us: int
+    engine: Engine, parts: Sequence[LabelPart], source: Labels, *, kind: str, until_us: int, sample: float = 1.0
 ) -> dict[str, Received]:
     """Materialise `raw_labels`: every row of the parts that is to be taken now, read as far as it can be.
 
@@ -62,6 +62,7 @@ def read_labels(
         source: What its columns are.
         kind: Of the labels.
         until_us: Labels received later are left for another run.
+        sample: Share of the predictions (or entities) whose labels are read; rows that name none are.
 
     Returns:
         When the labels of each part were received that has any, those of a later run included.
@@ -70,7 +71,7 @@ def read_labels(
         LabelSourceError: A part cannot be read, misses a column, or has instants without a zone.
     """
     groups = _groups(engine, parts)
-    selects = [_select(group, source, kind, until_us) for group in groups]
+    selects = [_select(group, source, kind, until_us, sample) for group in groups]
     spans = [_span_select(group, source) for group in groups]
     try:
         engine.materialise("raw_labels", " UNION ALL ".join(selects))
@@ -125,7 +126,7 @@ def _types(engine: Engine, relation: str, part: LabelPart) -> dict[str, str]:
     return {row["column_name"]: row["column_type"] for row in rows if row["column_name"] != "filename"}
 
 
-def _select(group: _Group, source: Labels, kind: str, until_us: int) -> str:
+def _select(group: _Group, source: Labels, kind: str, until_us: int, sample: float) -> str:
     for column in source.columns:
         if column not in group.types:
             message = f"{group.shown} has no column {column!r} for labels. {suggest(column, group.types)}"
@@ -147,7 +148,7 @@ def _select(group: _Group, source: Labels, kind: str, until_us: int) -> str:
         " || chr(31) || filename || chr(31) || said"
         f" AS trouble FROM (SELECT {', '.join(f'{sql} AS {name}' for name, sql in read.items())}, {naive} AS is_naive,"
         f" filename, {said} AS said FROM {group.relation}) AS read"
-        f" WHERE {after} AND (received_us IS NULL OR received_us <= {until_us})"
+        f" WHERE {after} AND (received_us IS NULL OR received_us <= {until_us}) AND {_sampled_sql(source, sample)}"
     )
 
 
@@ -168,6 +169,11 @@ def _identity(group: _Group, source: Labels) -> dict[str, str]:
         "entity": entity_sql([(name, group.types[name]) for name, _ in source.keys]),
         "occurred_us": _instant_sql(group, source.occurred_at or source.received_at, source.zone),
     }
+
+
+def _sampled_sql(source: Labels, sample: float) -> str:
+    who = "entity" if source.keys else "prediction_id"
+    return f"({who} IS NULL OR {sampled_sql(who, sample)})" if sample < 1 else "TRUE"
 
 
 def _problem_sql(source: Labels) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from otel_ml_metrics.attribution.dates import id_range
 from otel_ml_metrics.attribution.portions import CARRIED, ROW_COLUMN, SEGMENT_COLUMN
 from otel_ml_metrics.attribution.tables import values
-from otel_ml_metrics.engines.text import entity_sql, name_sql, text_sql
+from otel_ml_metrics.engines.text import entity_sql, name_sql, sampled_sql, text_sql
 from otel_ml_metrics.errors import ConfigurationError, EngineError, LogError, suggest
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
 
@@ -32,19 +32,22 @@ class RowColumns:
         kinds: Kind of each column that a measure needs.
         by: Which of version and variant split values.
         keys: Fields that name the entity, where labels are an entity's; their name is in `_entity` then.
+        sample: Share of the rows that is read.
     """
 
     slices: tuple[str, ...]
     kinds: Mapping[str, str]
     by: tuple[str, ...]
     keys: tuple[str, ...] = ()
+    sample: float = 1.0
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> RowColumns:
         """What an evaluation needs."""
         needed = {column for measure in evaluation.measures for column in measure.columns()}
         kinds = {name: kind for name, kind in evaluation.kinds.items() if name in needed - _OURS}
-        return cls(evaluation.slice_fields, kinds, evaluation.by, tuple(field for _, field in evaluation.labels.keys))
+        keys = tuple(field for _, field in evaluation.labels.keys)
+        return cls(evaluation.slice_fields, kinds, evaluation.by, keys, evaluation.sample)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,6 +128,7 @@ def _rows_sql(engine: Engine, portions: Sequence[Portion], columns: RowColumns, 
     if not paths:
         return f"SELECT {listed} WHERE FALSE"
     rows = f"SELECT {listed} FROM {engine.scan(paths, form='parquet')} WHERE {_chosen_sql(portions)}"
+    rows = f"SELECT * FROM ({rows}) AS kept WHERE {_sampled_sql(columns)}" if columns.sample < 1 else rows
     if not without_lost:
         return rows
     return (
@@ -155,6 +159,11 @@ def _chosen_sql(portions: Sequence[Portion]) -> str:
             file, names = text_sql(portion.path.rpartition("/")[2]), ", ".join(map(text_sql, portion.only))
             parts.append(f"(parse_filename(filename) <> {file} OR {SEGMENT_COLUMN} IN ({names}))")
     return " AND ".join(parts) or "TRUE"
+
+
+def _sampled_sql(columns: RowColumns) -> str:
+    """Whether a row is in the sample: by its id, or by the entity that labels name, so that they keep together."""
+    return sampled_sql("coalesce(_entity, prediction_id)" if columns.keys else "prediction_id", columns.sample)
 
 
 def repeated_rows(engine: Engine, *, has_old: bool) -> int:

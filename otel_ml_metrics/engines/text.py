@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_DIGITS: Final = 8
 _FLOATS: Final = ("DOUBLE", "FLOAT", "REAL")
 
 
@@ -26,6 +27,16 @@ def name_sql(name: str) -> str:
     '"fare"'
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def sampled_sql(name: str, share: float) -> str:
+    """Whether a name is in a sample: the leading digits of its MD5 digest are below a bound, on every engine alike.
+
+    >>> sampled_sql("prediction_id", 0.1)
+    "substr(md5(prediction_id), 1, 8) < '1999999a'"
+    """
+    bound = round(share * 16**_DIGITS)
+    return f"substr(md5({name}), 1, {_DIGITS}) < '{bound:0{_DIGITS}x}'" if bound < 16**_DIGITS else "TRUE"
 
 
 def entity_sql(parts: Iterable[tuple[str, str]]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.declared_labels import LabelFiles
     from otel_ml_metrics.storage.files import StoredFile
 
+_ALWAYS: Final = 2**63 - 1
 _ENDINGS: Final = (".parquet", ".csv", ".csv.gz")
 
 
@@ -89,7 +90,8 @@ class LabelFolder:
         }
         gone = [name for name in wanted if name not in files]
         warnings = [f"{len(gone)} label files are gone, such as {gone[0]}; what they said stays."] if gone else []
-        return Survey([_part(files[name], None) for name in wanted if name in files], warnings)
+        parts = [_part(files[name], None) for name in wanted if name in files]
+        return Survey(parts, warnings, gone_before_us=_ALWAYS if gone else None)
 
 
 def _differs(file: LabelFile, taken: Input) -> bool:

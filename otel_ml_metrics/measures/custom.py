@@ -110,7 +110,8 @@ def sum_measure(
     facts = Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
     summed = _expression(expression)
     total = _sum(summed, None, rows)
-    return _measure(facts, f"sum of {summed}", (total,), _support(summed, rows=rows), lambda totals: totals[total])
+    support = _support(summed, rows=rows)
+    return _measure(facts, f"sum of {summed}", (total,), support, lambda totals: totals[total], extensive=True)
 
 
 def mean_measure(

@@ -49,6 +49,7 @@ class Measure:
         value_from: The value from totals with support; the other functions are only asked where there is one.
         interval_from: The 95 % interval; None where there is no theory for it. It may leave the range.
         error_from: Bound of the error that binning makes; None for measures that are exact.
+        extensive: Whether the value grows with the number of rows, as a sum does: of a sample it has to be scaled up.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Measure:
     value_from: Callable[[Totals], float | Undefined]
     interval_from: Callable[[Totals], Interval | None] | None = None
     error_from: Callable[[Totals], float | None] | None = None
+    extensive: bool = False
 
     def __repr__(self) -> str:
         return f"<Measure {self.name}: {self.formula}>"

@@ -191,10 +191,10 @@ def agree(found: Iterable[Value], expected: dict[oracle.Key, oracle.Expected]) -
         assert value.lower is None or value.upper is None or value.lower - 1e-9 <= value.value <= value.upper + 1e-9
 
 
-def hold(story: Story, between: Callable[[World], None] = nothing) -> None:
-    """Play a story and see that all its laws hold, whatever is done between its steps."""
+def hold(story: Story, between: Callable[[World], None] = nothing, make: Callable[..., World] = World) -> None:
+    """Play a story in a world of some kind, and see that all its laws hold, whatever is done between its steps."""
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder), task=story.settings.task)
+        world = make(Path(folder), task=story.settings.task)
         reports, newest, older = told(story, world, between)
         facts, predictions = world.facts, world.predictions
         last_us = us(newest.as_of)

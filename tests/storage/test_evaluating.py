@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from otel_ml_metrics.checks import check
+from otel_ml_metrics.declared_labels import LabelFiles
 from otel_ml_metrics.errors import LabelSourceError, LogError
 from otel_ml_metrics.evaluator import Evaluator
 from otel_ml_metrics.labels.files import label_files
@@ -91,7 +91,7 @@ def test_patterns_mean_the_same_files_as_in_a_folder(tmp_path: Path, bucket: str
     for place in (str(tmp_path), bucket):
         for name in ("a.csv", "b.parquet", "d.txt", "x/c.parquet", "_hidden.csv", ".hidden.csv"):
             put(f"{place}/labels/{name}", b"content")
-        source = replace(World(tmp_path).evaluation().labels, path=f"{place}/{path}")
+        source = LabelFiles(path=f"{place}/{path}")
 
         found = label_files(source)
 
@@ -103,7 +103,7 @@ def test_a_label_file_that_changes_after_it_was_read_is_told(world: World, bucke
     """Its tag says so, without a download."""
     upload(days(world), bucket)
     run(in_bucket(world, bucket))
-    [name, *_] = label_files(in_bucket(world, bucket).labels)
+    [name, *_] = label_files(LabelFiles(path=f"{bucket}/labels"))
     put(f"{bucket}/labels/{name}", b"something else")
 
     report = run(in_bucket(world, bucket))
