@@ -110,7 +110,7 @@ def _look_at_labels(evaluation: Evaluation) -> Iterator[Finding]:
     forms = sorted({file.form for file in newest})
     stretches = [Stretch(tuple(file.path for file in newest if file.form == form), form, None) for form in forms]
     with closing(DuckDBEngine()) as engine:
-        read_labels(engine, stretches, source, kind=evaluation.kinds["label"])
+        read_labels(engine, stretches, source, kind=evaluation.kinds["label"], classes=evaluation.classes)
         rows, problems = _usable(engine)
     told = f"{len(found):,} files, {rows:,} rows in the newest {len(newest):,}"
     if problems:

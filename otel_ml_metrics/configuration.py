@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from otel_ml_metrics.measures.exact import Exact
     from otel_ml_metrics.measures.totals import State
 
-TASKS: Final = ("binary", "regression")
+TASKS: Final = ("binary", "multiclass", "regression")
 SPLITS: Final = ("version", "variant")
 TIMESTAMPS: Final = ("emit", "event")
 TILES: Final = 24
 """A provisional value grows in steps of a 24th of its window."""
 
-_DECIDED: Final[dict[str, Kind]] = {"binary": "boolean", "regression": "number"}
+_DECIDED: Final[dict[str, Kind]] = {"binary": "boolean", "multiclass": "string", "regression": "number"}
 
 
 class Evaluation:
@@ -45,7 +45,7 @@ class Evaluation:
             and a `threshold`; or `name`, `unit`, `description` and one of `sum`, `mean`, `rate`, `ratio`,
             `weighted_mean`, `quantile`, `value` or `exact`; or `additive: package.module:measure`. Each mapping takes
             `weighted` and `interval: bootstrap`.
-        task: `binary` or `regression`.
+        task: `binary`, `multiclass` or `regression`.
         service: `service.name` of the lagging metrics; default: the model.
         name: Of the evaluation; default: `<service>/<model>`. Stays the same as long as its ledger is used.
         window: Length of a window.
@@ -57,6 +57,7 @@ class Evaluation:
         resend_revisions: In event mode, send a revised final value again.
         provisional: Also give values of windows that are not final yet.
         implicit_negative: `{grace: duration}` where silence means no; binary tasks only.
+        classes: Of a multiclass task: its classes, in the order of the scores.
         weighted: Count each row as often as its `weight` says, in every measure that does not say otherwise.
 
     Raises:
@@ -66,6 +67,7 @@ class Evaluation:
     name: str
     model: str
     task: str
+    classes: tuple[str, ...]
     service: str
     predictions: str
     labels: LabelFiles
@@ -106,9 +108,11 @@ class Evaluation:
         provisional: bool = False,
         implicit_negative: Mapping[str, Any] | None = None,
         weighted: bool = False,
+        classes: Sequence[str] | None = None,
     ) -> None:
         self.model = declared.text("model", model)
         self.task = declared.choice("task", task, TASKS)
+        self.classes = declared.classes(classes, self.task)
         self.service = declared.text("service", self.model if service is None else service)
         self.name = declared.text("name", f"{self.service}/{self.model}" if name is None else name)
         self.predictions = declared.path("predictions", predictions)
@@ -127,7 +131,9 @@ class Evaluation:
         self.resend_revisions = declared.switch("resend_revisions", resend_revisions)
         self.provisional = declared.switch("provisional", provisional)
         self.weighted = declared.switch("weighted", weighted)
-        self.measures, self.exact = declared_measures.measures(measures, self.task, weighted=self.weighted)
+        self.measures, self.exact = declared_measures.measures(
+            measures, self.task, classes=self.classes, weighted=self.weighted
+        )
         self._check()
 
     @classmethod

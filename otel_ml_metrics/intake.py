@@ -145,7 +145,8 @@ class Reading:
             self._engine.put("incoming", fact_schema(self._kind).empty_table())
             return
         noted = {name: (file.stat(), file.fingerprint()) for name, file in wanted.items()}
-        last = read_labels(self._engine, _stretches(wanted, known), self._evaluation.labels, kind=self._kind)
+        source, classes = self._evaluation.labels, self._evaluation.classes
+        last = read_labels(self._engine, _stretches(wanted, known), source, kind=self._kind, classes=classes)
         received = f"(received_us IS NULL OR received_us <= {as_of_us})"
         self._engine.define(
             "incoming", f"SELECT {_FACT} FROM raw_labels WHERE problem IS NULL AND is_open AND {received}"

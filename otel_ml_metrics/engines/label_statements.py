@@ -35,7 +35,7 @@ class Stretch:
 
 
 def read_labels(
-    engine: Engine, stretches: Sequence[Stretch], source: LabelFiles, *, kind: str
+    engine: Engine, stretches: Sequence[Stretch], source: LabelFiles, *, kind: str, classes: Sequence[str] = ()
 ) -> dict[str, int | None]:
     """Materialise `raw_labels`: every row of the files, read as far as it can be.
 
@@ -48,8 +48,11 @@ def read_labels(
     Raises:
         LabelSourceError: A file cannot be read, misses a column, or has instants without a zone.
     """
+    label = (kind, classes)
     selects = [
-        _select(engine, alike, types, source, kind) for stretch in stretches for alike, types in _alike(engine, stretch)
+        _select(engine, alike, types, source, label)
+        for stretch in stretches
+        for alike, types in _alike(engine, stretch)
     ]
     try:
         engine.materialise("raw_labels", " UNION ALL ".join(selects))
@@ -76,7 +79,9 @@ def _alike(engine: Engine, stretch: Stretch) -> list[tuple[Stretch, dict[str, st
     return [(replace(stretch, paths=tuple(paths)), dict(types)) for types, paths in groups.items()]
 
 
-def _select(engine: Engine, stretch: Stretch, types: dict[str, str], source: LabelFiles, kind: str) -> str:
+def _select(
+    engine: Engine, stretch: Stretch, types: dict[str, str], source: LabelFiles, wanted_label: tuple[str, Sequence[str]]
+) -> str:
     scan = engine.scan(stretch.paths, form=stretch.form)
     wanted = [source.id, source.label, source.received_at, *([source.revision] if source.revision else [])]
     for column in wanted:
@@ -85,7 +90,7 @@ def _select(engine: Engine, stretch: Stretch, types: dict[str, str], source: Lab
             raise LabelSourceError(message)
     identity = _identity_sql(f"CAST({name_sql(source.id)} AS VARCHAR)")
     received = _received_sql(stretch, source, types[source.received_at])
-    label = _label_sql(name_sql(source.label), types[source.label], kind)
+    label = _label_sql(name_sql(source.label), types[source.label], *wanted_label)
     revision = (
         f"coalesce(TRY_CAST({name_sql(source.revision)} AS BIGINT), 0)" if source.revision else "CAST(0 AS BIGINT)"
     )
@@ -158,7 +163,10 @@ def _no_zone(path: str, column: str) -> LabelSourceError:
     return LabelSourceError(message)
 
 
-def _label_sql(column: str, found: str, kind: str) -> str:
+def _label_sql(column: str, found: str, kind: str, classes: Sequence[str]) -> str:
+    if kind == "string":
+        text = f"trim(CAST({column} AS VARCHAR))"
+        return f"CASE WHEN {text} IN ({', '.join(map(text_sql, classes))}) THEN {text} END"
     if kind == "number":
         number = f"TRY_CAST({column} AS DOUBLE)"
         return f"CASE WHEN abs({number}) <= 1.7976931348623157e308 THEN {number} END"
