@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from otel_ml_metrics.measures.exact import Exact
     from otel_ml_metrics.measures.totals import State
 
-TASKS: Final = ("binary", "regression")
+TASKS: Final = ("binary", "multiclass", "regression")
 SPLITS: Final = ("version", "variant")
 TIMESTAMPS: Final = ("emit", "event")
 TILES: Final = 24
 """A provisional value grows in steps of a 24th of its window."""
 
-_DECIDED: Final[dict[str, Kind]] = {"binary": "boolean", "regression": "number"}
+_DECIDED: Final[dict[str, Kind]] = {"binary": "boolean", "multiclass": "string", "regression": "number"}
 
 
 class Evaluation:
@@ -50,7 +50,7 @@ class Evaluation:
             and a `threshold`; or `name`, `unit`, `description` and one of `sum`, `mean`, `rate`, `ratio`,
             `weighted_mean`, `quantile`, `value` or `exact`; or `additive: package.module:measure`. Each mapping takes
             `weighted` and `interval: bootstrap`.
-        task: `binary` or `regression`.
+        task: `binary`, `multiclass` or `regression`.
         service: `service.name` of the lagging metrics; default: the model.
         name: Of the evaluation; default: `<service>/<model>`. Stays the same as long as its ledger is used.
         window: Length of a window.
@@ -64,6 +64,7 @@ class Evaluation:
         implicit_negative: `{grace: duration}` where silence means no; binary tasks only.
         outbox_retention: How long the ledger keeps points that the receiver has accepted. Points that wait or were
             refused stay, and so does the knowledge of what was sent.
+        classes: Of a multiclass task: its classes, in the order of the scores.
         weighted: Count each row as often as its `weight` says, in every measure that does not say otherwise.
 
     Raises:
@@ -73,6 +74,7 @@ class Evaluation:
     name: str
     model: str
     task: str
+    classes: tuple[str, ...]
     service: str
     predictions: str
     foreign: ForeignLog | None
@@ -117,9 +119,11 @@ class Evaluation:
         implicit_negative: Mapping[str, Any] | None = None,
         outbox_retention: str | timedelta = "30d",
         weighted: bool = False,
+        classes: Sequence[str] | None = None,
     ) -> None:
         self.model = declared.text("model", model)
         self.task = declared.choice("task", task, TASKS)
+        self.classes = declared.classes(classes, self.task)
         self.service = declared.text("service", self.model if service is None else service)
         self.name = declared.text("name", f"{self.service}/{self.model}" if name is None else name)
         logged = declared_predictions.predictions(predictions)
@@ -141,7 +145,9 @@ class Evaluation:
         self.provisional = declared.switch("provisional", provisional)
         self.outbox_retention = declared.duration("outbox_retention", outbox_retention)
         self.weighted = declared.switch("weighted", weighted)
-        self.measures, self.exact = declared_measures.measures(measures, self.task, weighted=self.weighted)
+        self.measures, self.exact = declared_measures.measures(
+            measures, self.task, classes=self.classes, weighted=self.weighted
+        )
         self._check()
 
     @classmethod

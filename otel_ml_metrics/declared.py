@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 
 from otel_ml_metrics.errors import ConfigurationError, suggest
 from otel_ml_metrics.instants import Duration
+from otel_ml_metrics.measures.multiclass import CLASSES_AT_MOST
 from otel_ml_metrics.semconv import RESERVED_FIELDS
 from otel_ml_metrics.storage.locations import checked_location
 
@@ -86,6 +87,20 @@ def window_offset(found: object, window: Duration) -> timedelta:
     if offset >= window:
         refuse("window_offset", str(offset), f"less than the window, {window}")
     return timedelta(seconds=offset.seconds_whole)
+
+
+def classes(found: object, task: str) -> tuple[str, ...]:
+    """The classes of a multiclass task, in the order of its scores; none of any other."""
+    if found is None and task != "multiclass":
+        return ()
+    if task != "multiclass":
+        refuse("classes", found, f"none, since a {task} task has no list of classes")
+    if found is None:
+        refuse("classes", found, "the list of the classes, in the order of the scores")
+    named = tuple(text(f"classes[{at}]", each) for at, each in enumerate(items("classes", found)))
+    if not 1 < len(set(named)) == len(named) <= CLASSES_AT_MOST:
+        refuse("classes", list(named), f"2 to {CLASSES_AT_MOST} different classes")
+    return named
 
 
 def grace(found: object, task: str) -> Duration | None:

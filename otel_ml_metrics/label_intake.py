@@ -107,6 +107,7 @@ class LabelIntake:
             survey.parts,
             evaluation.labels,
             kind=self._kind,
+            classes=self._evaluation.classes,
             until_us=until_us,
             sample=evaluation.sample,
         )
