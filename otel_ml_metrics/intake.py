@@ -202,12 +202,12 @@ class Reading:
 
     def _reread(self, known: Iterable[Input], applied: pa.Table, start_us: int, end_us: int, until_us: int) -> None:
         """Define `incoming`: the labels of a range of predictions, as their source has them now."""
-        last_us = min(until_us, end_us + self._evaluation.horizon.us + self._within_us)
+        since_us, last_us = start_us - SKEW_US, min(until_us, end_us + self._evaluation.horizon.us + self._within_us)
         taken = self._ledger.inputs(LABEL)
-        survey = self._source.again(taken, since_us=start_us - SKEW_US, until_us=last_us)
+        survey = self._source.again(taken, since_us=since_us, until_us=last_us)
         self._read(survey, until_us)
         self._intake.inputs = [
-            replace(part.input, taken_until_us=taken[part.input.name].taken_until_us, last_us=received.last_us)
+            replace(part.input, taken_until_us=until_us, last_us=received.last_us)
             for part in survey.parts
             if (received := self._received.get(part.shown)) and self._is_whole(part, received, start_us, end_us)
         ]
@@ -221,14 +221,45 @@ class Reading:
             resolutions.resolve(
                 self._engine, within_us=self._within_us, take=self._evaluation.labels.take, relations=("every_row",)
             )
+            again = f"occurred_us BETWEEN {start_us} AND {end_us + self._within_us}"
+            strays = self._engine.sql(f"{resolutions.without_row()} AND {again}")
             self._define("old_rows", [], without_lost=False)
-        if survey.warnings:  # a file is gone: what it said can only be known from what was applied
-            self._engine.put("applied", applied)
-            columns = ", ".join(self._schema.names)
-            self._engine.materialise(
-                "incoming_and_applied", f"SELECT {columns} FROM incoming UNION SELECT {columns} FROM applied"
-            )
-            self._engine.define("incoming", "SELECT * FROM incoming_and_applied")
+        else:
+            again = f"received_us BETWEEN {since_us} AND {last_us}"
+            strays = self._strays(list(known), again)
+        # What a file that is gone said can only be known from what was taken, and so can what was not looked at again.
+        self._wait_again(strays, "TRUE" if survey.warnings else f"NOT ({again})")
+        kept = "TRUE" if survey.warnings else f"received_us NOT BETWEEN {since_us} AND {last_us}"
+        self._engine.put("applied", applied)
+        columns = ", ".join(self._schema.names)
+        self._engine.materialise(
+            "believed",
+            f"SELECT {columns} FROM incoming UNION ALL"
+            f" (SELECT {columns} FROM applied WHERE {kept} EXCEPT ALL SELECT {columns} FROM incoming)",
+        )
+        self._engine.define("incoming", "SELECT * FROM believed")
+
+    def _strays(self, known: list[Input], which: str) -> pa.Table:
+        """Those of the labels in `incoming` that no prediction is logged for."""
+        self._engine.materialise("reread", "SELECT * FROM incoming")
+        self._engine.define("incoming", f"SELECT * FROM reread WHERE {which}")
+        self._attribute(known, has_waiting=False)
+        strays = self._engine.sql(effects.unmatched("incoming"))
+        self._engine.define("incoming", "SELECT * FROM reread")
+        self._define("old_rows", [], without_lost=False)
+        return strays
+
+    def _wait_again(self, strays: pa.Table, kept: str) -> None:
+        """Let labels wait as their source has them now; of those that waited before, the ones that are to be kept."""
+        waiting = self._ledger.pending()
+        self._engine.put("waited", waiting)
+        self._engine.put("strays", strays.cast(self._schema))
+        columns = ", ".join(self._schema.names)
+        left = self._engine.sql(
+            f"SELECT {columns} FROM strays UNION ALL"
+            f" (SELECT {columns} FROM waited WHERE {kept} EXCEPT ALL SELECT {columns} FROM strays)"
+        )
+        self._intake.pending = left if len(left) or len(waiting) else None
 
     def _is_whole(self, part: LabelPart, received: Received, start_us: int, end_us: int) -> bool:
         """Whether every label of a part is of a range of predictions; else what changed in it stays to be told."""
