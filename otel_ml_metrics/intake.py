@@ -283,24 +283,30 @@ class Reading:
         self, intake: Intake, taken: list[Input], applied: pa.Table, *, start_us: int, end_us: int, until_us: int
     ) -> None:
         """Define `incoming`: the labels of a range of predictions, as their source has them now."""
-        by_entity = self._labels.by_entity
-        labelled = self._labels.retake(start_us=start_us - SKEW_US, end_us=end_us, until_us=until_us)
+        since_us, last_us = start_us - SKEW_US, min(until_us, end_us + self._labels.reach_us)
+        labelled = self._labels.retake(start_us=since_us, end_us=end_us, until_us=until_us)
         intake.inputs, intake.warnings = labelled.inputs, labelled.warnings
-        if by_entity:
-            self._resolve_again(taken, start_us, end_us)
+        if self._labels.by_entity:
+            again = f"occurred_us BETWEEN {start_us} AND {end_us + self._within_us}"
+            strays = self._resolve_again(taken, start_us, end_us, again)
         else:
-            self._engine.define("incoming", "SELECT * FROM received")
-        if labelled.gone_before_us is not None:  # what is gone said can only be known from what was applied
-            self._engine.put("applied", applied)
-            columns = ", ".join(self._labels.schema.names)
-            self._engine.materialise(
-                "found_or_applied",
-                f"SELECT {columns} FROM incoming UNION SELECT {columns} FROM applied"
-                f" WHERE received_us < {labelled.gone_before_us}",
-            )
-            self._engine.define("incoming", "SELECT * FROM found_or_applied")
+            again = f"received_us BETWEEN {since_us} AND {last_us}"
+            strays = self._strays(taken, again)
+        # What a source no longer has can only be known from what was taken, and so can what was not looked at again.
+        gone = "FALSE" if labelled.gone_before_us is None else f"received_us < {labelled.gone_before_us}"
+        intake.pending = self._waiting_again(strays, f"{gone} OR NOT ({again})")
+        kept = f"({gone} OR received_us NOT BETWEEN {since_us} AND {last_us})"
+        self._engine.put("applied", applied)
+        columns = ", ".join(self._labels.schema.names)
+        self._engine.materialise(
+            "believed",
+            f"SELECT {columns} FROM incoming UNION ALL"
+            f" (SELECT {columns} FROM applied WHERE {kept} EXCEPT ALL SELECT {columns} FROM incoming)",
+        )
+        self._engine.define("incoming", "SELECT * FROM believed")
 
-    def _resolve_again(self, taken: list[Input], start_us: int, end_us: int) -> None:
+    def _resolve_again(self, taken: list[Input], start_us: int, end_us: int, which: str) -> pa.Table:
+        """Define `incoming` from outcomes; those of them that are of no prediction."""
         span = resolutions.Span(start_us - self._within_us, end_us + self._within_us)
         self._engine.put("unsettled", self._labels.schema.empty_table())
         self._engine.define("incoming_outcomes", "SELECT * FROM received")
@@ -308,6 +314,28 @@ class Reading:
         self._log.define("rows_around", _between(taken, span))
         take = self._evaluation.labels.take
         resolutions.resolve(self._engine, within_us=self._within_us, take=take, relations=("rows_around",))
+        return self._engine.sql(f"{resolutions.without_row()} AND {which}")
+
+    def _strays(self, taken: list[Input], which: str) -> pa.Table:
+        """Define `incoming` from labels; those of them that are of no prediction."""
+        self._engine.define("incoming", f"SELECT * FROM received WHERE {which}")
+        self._attribute(taken, has_waiting=False)
+        strays = self._engine.sql(effects.unmatched("incoming"))
+        self._engine.define("incoming", "SELECT * FROM received")
+        self._log.define("old_rows", [])
+        return strays
+
+    def _waiting_again(self, strays: pa.Table, kept: str) -> pa.Table | None:
+        """The labels that wait as their source has them now, and of those that waited before, the ones to be kept."""
+        waiting = self._ledger.pending()
+        self._engine.put("waited", waiting)
+        self._engine.put("strays", strays.cast(self._labels.schema))
+        columns = ", ".join(self._labels.schema.names)
+        left = self._engine.sql(
+            f"SELECT {columns} FROM strays UNION ALL"
+            f" (SELECT {columns} FROM waited WHERE {kept} EXCEPT ALL SELECT {columns} FROM strays)"
+        ).cast(self._labels.schema)
+        return left if len(left) or len(waiting) else None
 
 
 def _dates_between(start_us: int, end_us: int) -> frozenset[str]:

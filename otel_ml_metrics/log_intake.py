@@ -85,7 +85,7 @@ class LogIntake:
         return logged
 
     def retake(self, dates: frozenset[str], *, start_us: int, end_us: int) -> list[Input]:
-        """Define `new_rows`: the rows of a range that were taken before; every segment that was taken.
+        """Define `new_rows`: the rows of a range that were taken before; every segment that was taken and is there.
 
         Raises:
             LogError: The log has lost a segment of these dates.
@@ -101,7 +101,7 @@ class LogIntake:
         self._engine.define("new_rows", f"SELECT * FROM logged_rows WHERE {within}")
         self._define("old_rows", [], without_lost=False)
         self._engine.materialise("moved_before", "SELECT * FROM old_rows")
-        return list(self._known.values())
+        return [each for name, each in self._known.items() if name in self._listed]
 
     def _define(self, name: str, chosen: Iterable[str], *, without_lost: bool) -> None:
         files = portions(self._listed, chosen)
