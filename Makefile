@@ -12,14 +12,14 @@ ARGS ?=
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: $(READY) ## the whole loop on real flights: server, late labels, flow, OTLP, table (under two minutes)
+demo: $(READY) ## the whole loop on real flights: server, late labels, flow, OTLP, table (under a minute)
 	@$(BIN)/otel-ml-metrics demo $(ARGS)
 
 test: $(READY) tools ## all tests: unit, laws, flows, Collector and Prometheus, the installed wheel, both resolvers
 	$(BIN)/pytest --numprocesses=auto --dist=loadgroup $(ARGS)
 
 quick: $(READY) ## the tests of a few seconds: no server, no package registry
-	$(BIN)/pytest -m 'not (end_to_end or prefect or registry or slow)' $(ARGS)
+	$(BIN)/pytest -m 'not (end_to_end or postgresql or prefect or registry or slow)' $(ARGS)
 
 lint: $(READY) ## style, format, types, layers
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from otel_ml_metrics.configuration import Evaluation
-from otel_ml_metrics.errors import LedgerBusyError, LedgerMovedError, OtelMLMetricsError
+from otel_ml_metrics.errors import LedgerBusyError, LedgerLostError, LedgerMovedError, OtelMLMetricsError
 from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.evaluator import Evaluator
 
@@ -90,9 +90,9 @@ def patiently(evaluator: Interruptible, work: Callable[[], Report]) -> Report:
 
 
 def another_run_is_at_it(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
-    """Say whether trying again can help: it does where another run holds or moved the ledger, and nowhere else."""
+    """Say whether trying again can help: where another run was in the way or the ledger was lost, and nowhere else."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, (LedgerBusyError, LedgerMovedError))
+    return isinstance(error, (LedgerBusyError, LedgerLostError, LedgerMovedError))
 
 
 @task(name="send-kept-points", cache_policy=NO_CACHE, persist_result=False)

@@ -11,18 +11,20 @@ from pyarrow import csv
 
 from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, values
 from otel_ml_metrics.definition import definition_of
-from otel_ml_metrics.emission import Emission, Totals, changed, split_key
+from otel_ml_metrics.emission import Emission, Totals, Waiting, changed, split_key
 from otel_ml_metrics.engines.results import add_up
 from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.instants import from_us
-from otel_ml_metrics.ledger.store import Commit
+from otel_ml_metrics.ledger.commit import Commit
+from otel_ml_metrics.movement import Moved, movements
 
 if TYPE_CHECKING:
     from otel_ml_metrics.attribution.calendar import Calendar, Judgement
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
     from otel_ml_metrics.intake import Intake
-    from otel_ml_metrics.ledger.store import Head, Ledger
+    from otel_ml_metrics.ledger.commit import Head
+    from otel_ml_metrics.ledger.reader import LedgerReader
     from otel_ml_metrics.telemetry.lagging import LaggingPoint
     from otel_ml_metrics.valuation import Group, GroupKey, Valuation
 
@@ -49,7 +51,7 @@ class Advance:
         self,
         *,
         evaluation: Evaluation,
-        ledger: Ledger,
+        ledger: LedgerReader,
         engine: Engine,
         valuation: Valuation,
         calendar: Calendar,
@@ -67,6 +69,7 @@ class Advance:
         self._intake = intake
         self._as_of_us = as_of_us
         self._now_us = now_us
+        self._rebuilt = rebuilt
         self._totals = Totals.of(head.totals)
         self._states = self._new_states(engine, rebuilt)
         self._tiles = sorted({*ledger.tiles(), *self._states})
@@ -82,17 +85,17 @@ class Advance:
         earlier = self._ledger.states(tiles - rebuilt).select(TILED_SUMS.names)
         return dict.fromkeys(rebuilt, empty) | add_up(engine, [earlier, delta])
 
-    def _count_labels(self) -> int:
-        """Count the labels by status; how many wait."""
+    def _count_labels(self) -> Waiting:
+        """Count the labels by status; those that wait."""
         for row in self._intake.label_changes:
             self._totals.add_label(**row)  # type: ignore[arg-type]  # a row of the engine has the names of the arguments
         if self._intake.invalid is not None:
             self._totals.labels["invalid"] += len(self._intake.invalid)
         pending = self._ledger.pending() if self._intake.pending is None else self._intake.pending
-        expired_us = self._as_of_us - self._evaluation.horizon.us
-        expired: int = sum(received_us < expired_us for received_us in values(pending, "received_us"))
-        self._totals.labels["orphan"] = expired
-        return len(pending) - expired
+        received = values(pending, "received_us")
+        alive = [each for each in received if each >= self._as_of_us - self._evaluation.horizon.us]
+        self._totals.labels["orphan"] = len(received) - len(alive)
+        return Waiting(len(alive), self._as_of_us - min(alive)) if alive else Waiting()
 
     def _judge(self) -> None:
         """Find what became final or changed."""
@@ -108,10 +111,16 @@ class Advance:
         judgements = list(calendar.judgements(windows, as_of_us=self._as_of_us))
         newest = {(calendar.newest(each, as_of_us=self._as_of_us), each.seconds_whole) for each in calendar.maturities}
         is_current = {_of(each) for each in judgements if not each.is_final or _of(each) in newest}
+        horizon = calendar.maturities[-1]
+        closing = {
+            each.window_us
+            for each in judgements
+            if each.is_final and each.maturity == horizon and _of(each) not in were_final
+        }
         after = [
             each
             for each in judgements
-            if each.window_us in touched or _of(each) not in were_final or _of(each) in is_current
+            if each.window_us in touched | closing or _of(each) not in were_final or _of(each) in is_current
         ]
         before = [each for each in judgements if each.window_us in touched and _of(each) in were_final]
         self.groups = self._valuation.groups(self._load({each.window_us for each in after}, new=True), after)
@@ -120,9 +129,12 @@ class Advance:
         final = {key: group for key, group in self.groups.items() if group.judgement.is_final}
         compared = {key: group for key, group in final.items() if key[0] in touched or key[:2] not in were_final}
         self._new, self._revised = changed(self._before, compared)
+        changes = {key: self._new.get(key, frozenset()) | self._revised.get(key, frozenset()) for key in compared}
+        self._moved = Moved(before=self._before, after=compared, changes=changes)
         self._first = {key for key in compared if key not in self._before}
         self._current = [group for key, group in sorted(self.groups.items()) if key[:2] in is_current]
         self._count_values({key for key in compared if key[:2] not in were_final})
+        self._count_closed(closing)
 
     def _as_it_was_defined(self, groups: Groups) -> Groups:
         """Groups with only the measures and maturities that the ledger had: it has no sums of the others."""
@@ -134,6 +146,16 @@ class Advance:
             for key, group in groups.items()
             if group.judgement.maturity.seconds_whole in kept["maturities"]
         }
+
+    def _count_closed(self, closing: set[int]) -> None:
+        """Note how the labels of windows that are now complete had come in, over all slices."""
+        labelled: dict[tuple[str, int], dict[int, int]] = {}
+        for (window, maturity, _, version, variant, _), group in self.groups.items():
+            if window in closing and group.key[-1] == "{}":
+                counts = labelled.setdefault((split_key(version, variant), window), {})
+                counts[maturity] = counts.get(maturity, 0) + group.explicit
+        for (key, window), counts in sorted(labelled.items()):
+            self._totals.add_closed(key, window, counts)
 
     def _count_values(self, newly_final: set[GroupKey]) -> None:
         self.undefined: dict[str, int] = {}
@@ -176,14 +198,15 @@ class Advance:
             ledger_version=self._head.version,
             values=(*found, *provisional),
             labels=dict(self._totals.labels),
-            waiting=self.waiting,
+            waiting=self.waiting.labels,
             undefined=self.undefined,
             warnings=tuple(self._intake.warnings),
         )
 
     def commit(self) -> Commit:
         """Everything that changes, for one transaction."""
-        points = self._points()
+        history, current = self._points()
+        points = [*history, *current]
         return Commit(
             read_version=self._head.version,
             as_of_us=self._as_of_us,
@@ -196,15 +219,24 @@ class Advance:
             states=self._states,
             pending=self._intake.pending,
             lost=self._intake.lost,
+            movements=movements(
+                self._calendar,
+                self._moved.by_window(),
+                label_changes=self._intake.label_changes,
+                delta=self._intake.delta,
+                rebuilt=self._rebuilt,
+            ),
             points=[(point.series, point.time_unix_nano, point.to_json()) for point in points],
+            once=[(point.series, point.time_unix_nano) for point in history],
             summary=self._summary(len(points)),
         )
 
-    def _points(self) -> list[LaggingPoint]:
+    def _points(self) -> tuple[list[LaggingPoint], list[LaggingPoint]]:
+        """The points that carry their window's end, of which a backend takes one value each; and those stamped now."""
         emission = Emission(self._evaluation, now_us=self._now_us, start_us=self._head.created_us or self._now_us)
         counts = emission.counts(self._totals, waiting=self.waiting)
         if self._evaluation.timestamps == "emit":
-            return [*emission.current(self._current), *counts]
+            return [], [*emission.current(self._current), *counts]
         changes, first = dict(self._new), set(self._first)
         if self._evaluation.resend_revisions:
             first |= self._revised.keys()
@@ -214,11 +246,11 @@ class Advance:
         history = emission.history(self.groups, changes, first)
         if not self._evaluation.resend_revisions and any(key[:2] in self._were_final for key in first | changes.keys()):
             history = self._not_sent_before(history)
-        return [*history, *emission.current(provisional), *counts]
+        return history, [*emission.current(provisional), *counts]
 
     def _not_sent_before(self, points: list[LaggingPoint]) -> list[LaggingPoint]:
         """Leave out the second value of a series and time: one that was undefined for a while has been sent before."""
-        emitted = self._ledger.emitted({point.time_unix_nano for point in points})
+        emitted = self._ledger.emitted((point.series, point.time_unix_nano) for point in points)
         return [point for point in points if (point.series, point.time_unix_nano) not in emitted]
 
     def _summary(self, points: int) -> dict[str, Any]:

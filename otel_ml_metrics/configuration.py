@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from otel_ml_metrics import declared
+from otel_ml_metrics import declared, declared_labels
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError
 from otel_ml_metrics.measures.measure import Measure, states_of
 from otel_ml_metrics.measures.sums import Sum
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from otel_ml_metrics.declared import LabelFiles
+    from otel_ml_metrics.declared_labels import LabelFiles
     from otel_ml_metrics.expressions import Kind
     from otel_ml_metrics.instants import Duration
     from otel_ml_metrics.measures.totals import State
@@ -54,6 +54,8 @@ class Evaluation:
         resend_revisions: In event mode, send a revised final value again.
         provisional: Also give values of windows that are not final yet.
         implicit_negative: `{grace: duration}` where silence means no; binary tasks only.
+        outbox_retention: How long the ledger keeps points that the receiver has accepted. Points that wait or were
+            refused stay, and so does the knowledge of what was sent.
 
     Raises:
         ConfigurationError: Says what was found, what was expected and what to do.
@@ -76,6 +78,7 @@ class Evaluation:
     timestamps: str
     resend_revisions: bool
     provisional: bool
+    outbox_retention: Duration
     measures: tuple[Measure, ...]
 
     def __init__(
@@ -99,13 +102,14 @@ class Evaluation:
         resend_revisions: bool = False,
         provisional: bool = False,
         implicit_negative: Mapping[str, Any] | None = None,
+        outbox_retention: str | timedelta = "30d",
     ) -> None:
         self.model = declared.text("model", model)
         self.task = declared.choice("task", task, TASKS)
         self.service = declared.text("service", self.model if service is None else service)
         self.name = declared.text("name", f"{self.service}/{self.model}" if name is None else name)
         self.predictions = declared.path("predictions", predictions)
-        self.labels = declared.label_files(labels)
+        self.labels = declared_labels.labels(labels, self.task)
         self.ledger = declared.ledger_url(ledger)
         self.window = declared.duration("window", window)
         self.window_offset = declared.window_offset(window_offset, self.window)
@@ -119,6 +123,7 @@ class Evaluation:
         self.timestamps = declared.choice("timestamps", timestamps, TIMESTAMPS)
         self.resend_revisions = declared.switch("resend_revisions", resend_revisions)
         self.provisional = declared.switch("provisional", provisional)
+        self.outbox_retention = declared.duration("outbox_retention", outbox_retention)
         self.measures = declared.measures(measures, self.task)
         self._check()
 
@@ -146,6 +151,11 @@ class Evaluation:
     def horizon(self) -> Duration:
         """The longest label delay that is used: the attribution window, and the grace where silence means no."""
         return self.maturities[-1]
+
+    @property
+    def within(self) -> Duration:
+        """How long before an outcome the prediction about its entity may lie, where labels name entities."""
+        return self.labels.window or self.attribution_window
 
     @property
     def slice_fields(self) -> tuple[str, ...]:

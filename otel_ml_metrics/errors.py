@@ -20,6 +20,7 @@ OtelMLMetricsError
 └── retry
     ├── LogBusyError (TimeoutError)        another process maintains the prediction log
     ├── LedgerBusyError (TimeoutError)     another run holds the ledger
+    ├── LedgerLostError (ConnectionError)  the connection to the ledger was lost
     └── LedgerMovedError (RuntimeError)    another run committed while this one was reading
 
 Every error keeps its fields in `args`, so that it survives pickling: Prefect moves errors between processes.
@@ -161,6 +162,10 @@ class LogBusyError(_ToldError, TimeoutError):
 
 class LedgerBusyError(_ToldError, TimeoutError):
     """Another run holds the ledger; nothing was changed, run again later."""
+
+
+class LedgerLostError(_ToldError, ConnectionError):
+    """The connection to the ledger was lost; a commit stands there whole or not at all, run again."""
 
 
 class LedgerMovedError(_ToldError, RuntimeError):

@@ -19,6 +19,7 @@ from otel_ml_metrics.emission import Totals
 from otel_ml_metrics.engines.duckdb import DuckDBEngine
 from otel_ml_metrics.errors import InstantError, LedgerMismatchError, LedgerMovedError
 from otel_ml_metrics.evaluation_report import Delivered, Report
+from otel_ml_metrics.history import History, Narrator
 from otel_ml_metrics.instants import from_us, iso, to_us
 from otel_ml_metrics.intake import Reading
 from otel_ml_metrics.ledger.outbox import Outbox
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
     from otel_ml_metrics.intake import Intake
-    from otel_ml_metrics.ledger.store import Head
+    from otel_ml_metrics.ledger.commit import Head
+    from otel_ml_metrics.ledger.reader import LedgerReader
 
     Progress = Callable[[str, int, int], None]
 
@@ -76,7 +78,7 @@ class Evaluator:
             os.environ if environ is None else environ, service=evaluation.service, evaluation=evaluation.name
         )
         self._calendar = Calendar.of(evaluation)
-        self._ledger = Ledger(evaluation.ledger, name=evaluation.name, label_kind=evaluation.kinds["label"])
+        self._ledger = Ledger.of(evaluation)
         self._engine: Engine = DuckDBEngine()
         self._valuation = Valuation(evaluation, self._calendar, self._engine)
 
@@ -121,7 +123,7 @@ class Evaluator:
         for attempt in range(1, ATTEMPTS + 1):
             head = self._checked_head()
             if head.as_of_us is not None and as_of_us < head.as_of_us:
-                return self._query(head, as_of_us)
+                return self._query(as_of_us)
             try:
                 if self._is_extended(head):
                     return self._extend(head, as_of_us, dry_run=dry_run)
@@ -143,10 +145,35 @@ class Evaluator:
             stands = "is empty" if head.as_of_us is None else f"stands at {iso(from_us(head.as_of_us))}"
             message = f"The ledger {stands}, so it cannot say what is final at {iso(instant)}. Run up to there first."
             raise InstantError(message)
-        return self._query(head, instant_us)
+        return self._query(instant_us)
 
-    def _checked_head(self) -> Head:
-        head = self._ledger.head()
+    def history(
+        self,
+        *,
+        measure: str | None = None,
+        window: datetime | None = None,
+        slice: Mapping[str, str] | None = None,  # noqa: A002  # the word that users know
+    ) -> History:
+        """How the final values of windows moved, commit by commit, with the labels that moved them counted.
+
+        Args:
+            measure: Its moves only; default: those of all measures.
+            window: An instant in the window that is meant; default: every window.
+            slice: Moves of this slice only, `{}` for all rows; default: those of all slices.
+
+        Returns:
+            Every commit that moved the windows, and every move; nothing for a ledger that is empty.
+
+        Raises:
+            InstantError: `window` has no time zone.
+        """
+        window_us = None if window is None else self._calendar.window_of(to_us(window))
+        evaluation = self._evaluation
+        narrator = Narrator(evaluation.name, evaluation.model, evaluation.window.us, measure=measure, slice=slice)
+        return narrator.tell(self._ledger.movements(window_us))
+
+    def _checked_head(self, ledger: LedgerReader | None = None) -> Head:
+        head = (ledger or self._ledger).head()
         if head.definition is not None:
             check_definition(self._evaluation, head.definition)
         return head
@@ -160,11 +187,11 @@ class Evaluator:
         if dry_run:
             message = "Measures, slices or maturities changed since the last run, which a dry run cannot take over."
             raise LedgerMismatchError(message)
-        earlier = self._rebuild(head, as_of_us, as_of_us)
+        earlier = self._rebuild(head, as_of_us, as_of_us, reread=False)
         report = self._advance(self._ledger.head(), as_of_us, dry_run=False)
         return replace(report, values=(*earlier.values, *report.values))
 
-    def _rebuild(self, head: Head, start: int, end: int) -> Report:
+    def _rebuild(self, head: Head, start: int, end: int, *, reread: bool) -> Report:
         """Recompute the windows of a range under the evaluation as it is, and commit what they add up to.
 
         A ledger holds sums of one definition, so a changed one recomputes every window there is.
@@ -174,18 +201,22 @@ class Evaluator:
             start = min(start, self._calendar.window_of(tiles[0]))
             end = max(end, self._calendar.end_of(self._calendar.window_of(tiles[-1])))
         self._tell(0)
-        intake = Reading(self._evaluation, self._engine, self._ledger).retake(start_us=start, end_us=end)
+        reading = Reading(self._evaluation, self._engine, self._ledger)
+        intake = reading.retake(start_us=start, end_us=end, reread_until_us=head.as_of_us if reread else None)
         rebuilt = frozenset(tile for tile in tiles if start <= tile < end)
         return self._commit(self._step(head, intake, head.as_of_us or 0, rebuilt=rebuilt), head, intake)
 
-    def _query(self, head: Head, as_of_us: int) -> Report:
-        if self._is_extended(head):
-            message = "Measures, slices or maturities changed since the last run; evaluate up to now first."
-            raise LedgerMismatchError(message)
-        tiles = self._ledger.tiles()
+    def _query(self, as_of_us: int) -> Report:
+        with self._ledger.snapshot() as ledger:
+            head = self._checked_head(ledger)
+            if self._is_extended(head):
+                message = "Measures, slices or maturities changed since the last run; evaluate up to now first."
+                raise LedgerMismatchError(message)
+            tiles = ledger.tiles()
+            states = ledger.states(tiles)
         windows = {self._calendar.window_of(tile) for tile in tiles}
         judgements = [each for each in self._calendar.judgements(windows, as_of_us=as_of_us) if each.is_final]
-        groups = self._valuation.groups(self._ledger.states(tiles), judgements)
+        groups = self._valuation.groups(states, judgements)
         return Report(
             evaluation=self._evaluation.name,
             model=self._evaluation.model,
@@ -199,7 +230,10 @@ class Evaluator:
         )
 
     def backfill(self, since: datetime, until: datetime) -> Report:
-        """Recompute the windows that overlap `[since, until)` from log and applied labels, and send what differs.
+        """Recompute the windows that overlap `[since, until)` from the log and the labels, and send what differs.
+
+        Labels are read again from their source, so that one which rewrote its past is believed from here on; where a
+        file is gone, what it said stays.
 
         Args:
             since: Start of the range by prediction time, with its zone.
@@ -207,6 +241,7 @@ class Evaluator:
 
         Raises:
             InstantError: An instant has no time zone, the range is empty, or the ledger is.
+            LabelSourceError: A label file cannot be read as it is declared; nothing was changed.
             LogError: The prediction log cannot be read; nothing was changed.
             LedgerMovedError: Another run committed meanwhile; nothing was changed.
         """
@@ -218,15 +253,22 @@ class Evaluator:
             raise InstantError(message)
         start = self._calendar.window_of(since_us)
         end = self._calendar.end_of(self._calendar.window_of(until_us - 1))
-        return self._send(self._rebuild(head, start, end))
+        return self._send(self._rebuild(head, start, end, reread=True))
 
     def _advance(self, head: Head, as_of_us: int, *, dry_run: bool) -> Report:
         self._tell(0)
         intake = Reading(self._evaluation, self._engine, self._ledger).take(as_of_us=as_of_us)
         step = self._step(head, intake, as_of_us)
         if dry_run:
+            self._see_unmoved(head)
             return replace(step.report(), read_only=True, delivery=Delivered(endpoint=self._endpoint))
         return self._send(self._commit(step, head, intake))
+
+    def _see_unmoved(self, head: Head) -> None:
+        """See that everything was read of one version; a commit sees to that itself."""
+        if self._ledger.head().version != head.version:
+            message = f"Another run committed to the ledger of {self._evaluation.name!r} meanwhile. Run again."
+            raise LedgerMovedError(message)
 
     def _step(self, head: Head, intake: Intake, as_of_us: int, *, rebuilt: frozenset[int] = frozenset()) -> Advance:
         self._tell(1)
@@ -253,7 +295,9 @@ class Evaluator:
 
     def _send(self, report: Report) -> Report:
         self._tell(3)
-        delivery = send(Outbox(self._ledger), self._delivery, progress=self._progress)
+        outbox = Outbox(self._ledger)
+        delivery = send(outbox, self._delivery, progress=self._progress)
+        outbox.prune(before_us=to_us(self._clock() - self._evaluation.outbox_retention))
         self._progress(STAGES[-1], 1, 1)
         return replace(report, delivery=delivery)
 

@@ -126,6 +126,18 @@ LABELS: Final = MetricDefinition(f"{PREFIX}.labels", "counter", "{label}", "Labe
 LABELS_WAITING: Final = MetricDefinition(
     f"{PREFIX}.labels.waiting", "gauge", "{label}", "Labels that wait for their prediction."
 )
+LABELS_WAITING_AGE: Final = MetricDefinition(
+    f"{PREFIX}.labels.waiting.age", "gauge", "s", "Time since the oldest label that waits for its prediction came in."
+)
+LABELS_SKEWED: Final = MetricDefinition(
+    f"{PREFIX}.labels.skewed", "counter", "{label}", "Labels received before their prediction was made; clocks differ."
+)
+LABEL_COMPLETENESS: Final = MetricDefinition(
+    f"{PREFIX}.label.completeness",
+    "gauge",
+    "1",
+    "Share of its labels that a prediction can expect to have at a maturity, seen on complete windows.",
+)
 LABEL_DELAY: Final = MetricDefinition(
     f"{PREFIX}.label.delay", "histogram", "s", "Time from a prediction to its label.", LABEL_DELAY_BOUNDS
 )
@@ -158,7 +170,10 @@ ONLINE_METRICS: Final = (
 LAGGING_METRICS: Final = (
     LABELS,
     LABELS_WAITING,
+    LABELS_WAITING_AGE,
+    LABELS_SKEWED,
     LABEL_DELAY,
+    LABEL_COMPLETENESS,
     LABEL_COVERAGE,
     EVALUATION_SUPPORT,
     EVALUATION_WINDOW_END,

@@ -26,24 +26,22 @@ def send(outbox: Outbox, delivery: Delivery | None, *, progress: Callable[[str, 
         delivery: How they are sent; None where no endpoint is set.
         progress: Told how many of how many are done.
     """
-    superseded = outbox.supersede()
-    if delivery is None:
-        return Delivered(kept=outbox.count(), superseded=superseded)
+    endpoint = None if delivery is None else delivery.endpoint.shown
     with outbox.sole_sender() as is_sole:
         if not is_sole:
-            message = "another process is sending them"
-            return Delivered(
-                kept=outbox.count(), superseded=superseded, endpoint=delivery.endpoint.shown, message=message
-            )
+            return Delivered(kept=outbox.count(), endpoint=endpoint, message="another process is sending them")
+        superseded = outbox.supersede()
+        if delivery is None:
+            return Delivered(kept=outbox.count(), superseded=superseded)
         sent, rejected, message = _send_all(outbox, delivery, progress)
-    return Delivered(
-        sent=sent,
-        rejected=rejected,
-        kept=outbox.count(),
-        superseded=superseded,
-        endpoint=delivery.endpoint.shown,
-        message=message,
-    )
+        return Delivered(
+            sent=sent,
+            rejected=rejected,
+            kept=outbox.count(),
+            superseded=superseded,
+            endpoint=endpoint,
+            message=message,
+        )
 
 
 def _send_all(outbox: Outbox, delivery: Delivery, progress: Callable[[str, int, int], None]) -> tuple[int, int, str]:

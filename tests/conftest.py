@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Final
 import hypothesis
 import pytest
 
+from tests.postgresql import Server
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # Tests with such a marker share what it starts, so one worker runs them all.
 SHARED_SERVERS: Final = ("prefect", "end_to_end", "registry")
@@ -48,3 +51,28 @@ def _prefect_home() -> Iterator[None]:
     """Remove Prefect's folder when the worker is done with it."""
     yield
     shutil.rmtree(PREFECT_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Server]:
+    """A PostgreSQL server, one for each worker that has a test for it."""
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgresql_database(postgresql_server: Server) -> Iterator[str]:
+    """The name of an empty database."""
+    name = postgresql_server.new_database()
+    yield name
+    postgresql_server.drop(name)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a ledger that nobody has made yet, in each kind of database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.db"
+    server: Server = request.getfixturevalue("postgresql_server")
+    return server.url(request.getfixturevalue("postgresql_database"))

@@ -14,10 +14,15 @@ def _schema(**types: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, kind) for name, kind in types.items()])
 
 
-def fact_schema(label_kind: str) -> pa.Schema:
-    """One row per label as it was received."""
-    return _schema(
+def fact_schema(label_kind: str, *, by_entity: bool = False) -> pa.Schema:
+    """One row per label as it was received; where labels name entities, with whose it is and since when."""
+    facts = _schema(
         prediction_id=pa.string(), received_us=pa.int64(), revision=pa.int64(), label=LABEL_TYPES[label_kind]
+    )
+    return (
+        pa.schema([*facts, pa.field("entity", pa.string()), pa.field("occurred_us", pa.int64())])
+        if by_entity
+        else facts
     )
 
 
@@ -37,6 +42,23 @@ TILED_SUMS: Final = SUMS.append(pa.field("tile_us", pa.int64()))
 
 LOST: Final = _schema(prediction_id=pa.string(), date=pa.string(), segment=pa.string(), row=pa.int64())
 """Rows of the prediction log whose id an earlier row has: they count for nothing."""
+
+MOVES: Final = _schema(
+    maturity=pa.string(),  # as declared
+    maturity_s=pa.int64(),
+    output=pa.string(),
+    version=pa.string(),  # of the model
+    variant=pa.string(),
+    slice=pa.string(),
+    measure=pa.string(),
+    value=pa.float64(),  # null where it is undefined
+    lower=pa.float64(),
+    upper=pa.float64(),
+    support=pa.int64(),
+    coverage=pa.float64(),
+    undefined=pa.string(),  # the reason, where there is no value
+)
+"""Final values of one window that a commit gave, changed or took away."""
 
 
 def values(table: pa.Table, column: str) -> list[Any]:

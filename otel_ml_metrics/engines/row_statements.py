@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from otel_ml_metrics.attribution.dates import id_range
 from otel_ml_metrics.attribution.portions import CARRIED, ROW_COLUMN, SEGMENT_COLUMN
 from otel_ml_metrics.attribution.tables import values
-from otel_ml_metrics.engines.text import name_sql, text_sql
+from otel_ml_metrics.engines.text import entity_sql, name_sql, text_sql
 from otel_ml_metrics.errors import ConfigurationError, EngineError, LogError, suggest
 
 if TYPE_CHECKING:
@@ -30,18 +30,20 @@ class RowColumns:
         slices: Fields whose values are slices.
         kinds: Kind of each column that a measure needs.
         by: Which of version and variant split values.
+        keys: Fields that name the entity, where labels are an entity's; their name is in `_entity` then.
     """
 
     slices: tuple[str, ...]
     kinds: Mapping[str, str]
     by: tuple[str, ...]
+    keys: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> RowColumns:
         """What an evaluation needs."""
         needed = {column for measure in evaluation.measures for column in measure.columns()}
         kinds = {name: kind for name, kind in evaluation.kinds.items() if name in needed - _OURS}
-        return cls(evaluation.slice_fields, kinds, evaluation.by)
+        return cls(evaluation.slice_fields, kinds, evaluation.by, tuple(field for _, field in evaluation.labels.keys))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,9 +60,9 @@ def check_fields(engine: Engine, paths: Sequence[str], columns: RowColumns) -> N
         LogError: A segment cannot be read.
     """
     known = logged_types(engine, paths)
-    for name in (*columns.slices, *columns.kinds):
+    for name in (*columns.slices, *columns.kinds, *columns.keys):
         if name not in known:
-            where = "slices" if name in columns.slices else "measures"
+            where = "slices" if name in columns.slices else "measures" if name in columns.kinds else "labels.key"
             message = f"no segment of the prediction log has the field {name!r}. {suggest(name, known)}"
             raise ConfigurationError(message, where)
 
@@ -115,6 +117,9 @@ def _rows_sql(engine: Engine, portions: Sequence[Portion], columns: RowColumns, 
         if name not in columns.slices:
             source = name_sql(name) if name in types else "NULL"
             selected[name] = f"TRY_CAST({source} AS {_SQL_TYPES[kind]})"
+    if columns.keys:
+        named = [(name, types[name]) for name in columns.keys if name in types]
+        selected["_entity"] = entity_sql(named) if len(named) == len(columns.keys) else "CAST(NULL AS VARCHAR)"
     listed = ", ".join(f"{expression} AS {name_sql(name)}" for name, expression in selected.items())
     if not paths:
         return f"SELECT {listed} WHERE FALSE"
@@ -163,12 +168,15 @@ def repeated_rows(engine: Engine, *, has_old: bool) -> int:
     Returns:
         How many rows lose.
     """
+    rows = "SELECT prediction_id FROM new_rows" + (" UNION ALL SELECT prediction_id FROM old_rows" if has_old else "")
+    if not engine.may_repeat("prediction_id", rows):
+        return 0
     repeated = "SELECT prediction_id FROM new_rows GROUP BY prediction_id HAVING count(*) > 1"
     if has_old:
         old = "SELECT prediction_id FROM old_rows"
         repeated += f" UNION SELECT DISTINCT prediction_id FROM new_rows WHERE prediction_id IN ({old})"
     if not engine.materialise("repeated", repeated):
-        return 0
+        return 0  # only rows that lost before repeat, or two ids have the same hash
     engine.materialise(
         "contenders",
         "SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY _predicted_us, _segment, _row) AS place"

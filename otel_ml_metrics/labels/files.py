@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from otel_ml_metrics.attribution.inputs import LABEL, Input, LabelPart, Survey
 from otel_ml_metrics.errors import LabelSourceError
 from otel_ml_metrics.storage.files import storage_of
 from otel_ml_metrics.storage.locations import as_regex, fixed_part, is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from otel_ml_metrics.declared import LabelFiles
+    from otel_ml_metrics.declared_labels import LabelFiles
     from otel_ml_metrics.storage.files import StoredFile
 
 _ENDINGS: Final = (".parquet", ".csv", ".csv.gz")
@@ -51,6 +52,59 @@ class LabelFile:
         except OSError as problem:
             message = f"The label file {self.path} cannot be read: {problem.strerror or problem}."
             raise LabelSourceError(message) from problem
+
+
+class LabelFolder:
+    """The files of a folder.
+
+    Args:
+        source: Where they are.
+    """
+
+    def __init__(self, source: LabelFiles) -> None:
+        self._source = source
+
+    def survey(self, known: Mapping[str, Input], *, as_of_us: int) -> Survey:
+        """The files that are new, and those with labels that the last run did not take yet."""
+        parts, warnings = [], []
+        for name, file in label_files(self._source).items():
+            taken = known.get(name)
+            if taken is not None and _differs(file, taken):
+                warnings.append(
+                    f"The label file {file.path} changed after it was read; what changed is not used. Write new labels"
+                    " and revisions into new files, or run `otel-ml-metrics backfill` over the time of its predictions."
+                )
+            elif taken is None or _has_more(taken, as_of_us):
+                parts.append(_part(file, None if taken is None else taken.taken_until_us))
+        return Survey(parts, warnings)
+
+    def again(self, known: Mapping[str, Input], *, since_us: int, until_us: int) -> Survey:
+        """Every file that was taken and is there, but for those whose labels all came earlier."""
+        del until_us  # when the first label of a file came is not known
+        files = label_files(self._source)
+        wanted = {
+            name: taken
+            for name, taken in known.items()
+            if taken.last_us is None or taken.last_us >= since_us or (name in files and _differs(files[name], taken))
+        }
+        gone = [name for name in wanted if name not in files]
+        warnings = [f"{len(gone)} label files are gone, such as {gone[0]}; what they said stays."] if gone else []
+        return Survey([_part(files[name], None) for name in wanted if name in files], warnings)
+
+
+def _differs(file: LabelFile, taken: Input) -> bool:
+    return taken.stat != file.stat() and taken.fingerprint != file.fingerprint()
+
+
+def _has_more(taken: Input, as_of_us: int) -> bool:
+    until, last = taken.taken_until_us, taken.last_us
+    return until is not None and last is not None and until < min(last, as_of_us)
+
+
+def _part(file: LabelFile, after_us: int | None) -> LabelPart:
+    """Look at a file before it is read: a change while it is being read is found by the next run."""
+    state = Input(LABEL, file.name, stat=file.stat(), fingerprint=file.fingerprint())
+    return LabelPart(state, file.path, file.form, after_us)
 
 
 def label_files(source: LabelFiles) -> dict[str, LabelFile]:

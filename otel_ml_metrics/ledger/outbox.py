@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
-from otel_ml_metrics.ledger.schema import outbox
+from otel_ml_metrics.ledger.schema import outbox, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from otel_ml_metrics.ledger.store import Ledger
 
 BATCH: Final = 5_000
 """Points that are read, sent and marked at a time."""
 
-_SENDER_LOCK: Final = 0x6F746C6D
-"""Key of the advisory lock on PostgreSQL."""
+REFUSED: Final = ("rejected", "partial")
+"""What became of points that the receiver refused for good, or that came with others that it did."""
+
+_DONE: Final = ("accepted", "superseded")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,21 @@ class WaitingPoint:
     point: str
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Points that a receiver refused for the same reason.
+
+    Args:
+        status: `rejected`; or `partial`, where the receiver did not say which ones of a request it refused.
+        message: What it said.
+        points: How many.
+    """
+
+    status: str
+    message: str
+    points: int
+
+
 class Outbox:
     """The waiting points of a ledger.
 
@@ -44,35 +60,23 @@ class Outbox:
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self._database = ledger.database
 
-    @contextmanager
-    def sole_sender(self) -> Iterator[bool]:
+    def sole_sender(self) -> AbstractContextManager[bool]:
         """Hold the right to send; False where another process has it. The lock dies with its process."""
-        path = self._ledger.path
-        if path is None:
-            with self._ledger.transaction() as connection:
-                key = {"key": _SENDER_LOCK}
-                yield bool(connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), key))
-            return
-        with path.with_name(f"{path.name}.sender").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        return self._database.sole("sender")
 
     def supersede(self) -> int:
         """Drop waiting points for which a newer version of the same series and time waits; how many."""
-        newest = (
-            sa.select(sa.func.max(outbox.c.id).label("id"))
-            .where(outbox.c.status == "waiting")
-            .group_by(outbox.c.series, outbox.c.time_unix_nano)
+        newest_first = (
+            sa.func.row_number()
+            .over(partition_by=(outbox.c.series, outbox.c.time_unix_nano), order_by=outbox.c.id.desc())
+            .label("age")
         )
-        old = sa.update(outbox).where(outbox.c.status == "waiting", outbox.c.id.not_in(newest))
-        with self._ledger.transaction() as connection:
-            return int(connection.execute(old.values(status="superseded")).rowcount)
+        aged = sa.select(outbox.c.id, newest_first).where(outbox.c.status == "waiting").subquery()
+        old = sa.update(outbox).where(outbox.c.id.in_(sa.select(aged.c.id).where(aged.c.age > 1)))
+        with self._database.writing() as connection:
+            return connection.execute(old.values(status="superseded")).rowcount
 
     def waiting(self, *, after: int = 0, limit: int = BATCH) -> list[WaitingPoint]:
         """The oldest waiting points."""
@@ -82,14 +86,32 @@ class Outbox:
             .order_by(outbox.c.id)
             .limit(limit)
         )
-        with self._ledger.transaction() as connection:
+        with self._database.reading() as connection:
             return [WaitingPoint(*row) for row in connection.execute(query)]
 
     def count(self, status: str = "waiting") -> int:
         """How many points are waiting, accepted, rejected, partial or superseded."""
         query = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.status == status)
-        with self._ledger.transaction() as connection:
-            return int(connection.scalar(query) or 0)
+        with self._database.reading() as connection:
+            return connection.scalar(query) or 0
+
+    def counts(self) -> dict[str, int]:
+        """How many points there are, by status."""
+        query = sa.select(outbox.c.status, sa.func.count()).group_by(outbox.c.status).order_by(outbox.c.status)
+        with self._database.reading() as connection:
+            return dict(connection.execute(query).tuples().all())
+
+    def refusals(self) -> list[Refusal]:
+        """The points that a receiver refused, by what it said, the most frequent first."""
+        how_many, message = sa.func.count(), sa.func.coalesce(outbox.c.message, sa.literal_column("''"))
+        query = (
+            sa.select(outbox.c.status, message, how_many)
+            .where(outbox.c.status.in_(REFUSED))
+            .group_by(outbox.c.status, message)
+            .order_by(how_many.desc(), outbox.c.status.desc(), message)
+        )
+        with self._database.reading() as connection:
+            return [Refusal(*row) for row in connection.execute(query)]
 
     def mark(self, status: str, ids: Sequence[int], messages: Mapping[int, str] | None = None) -> None:
         """Note what became of points."""
@@ -98,5 +120,25 @@ class Outbox:
         told = messages or {}
         rows = [{"row": each, "told": told.get(each)} for each in ids]
         statement = sa.update(outbox).where(outbox.c.id == sa.bindparam("row"))
-        with self._ledger.transaction() as connection:
+        with self._database.writing() as connection:
             connection.execute(statement.values(status=status, message=sa.bindparam("told")), rows)
+
+    def requeue(self) -> int:
+        """Let the points that a receiver refused wait again; how many. Sending some twice does no harm."""
+        refused = sa.update(outbox).where(outbox.c.status.in_(REFUSED))
+        with self._database.writing() as connection:
+            return connection.execute(refused.values(status="waiting", message=None)).rowcount
+
+    def prune(self, *, before_us: int) -> int:
+        """Delete points that were accepted or superseded and belong to runs before an instant; how many.
+
+        What was sent once stays known (`Ledger.emitted`). Points that wait or were refused stay, however old.
+        """
+        kept = sa.select(sa.func.min(run.c.version)).where(run.c.committed_us >= before_us).scalar_subquery()
+        first_kept = sa.select(outbox.c.id).where(outbox.c.version >= kept).order_by(outbox.c.id).limit(1)
+        with self._database.writing() as connection:
+            done = sa.delete(outbox).where(outbox.c.status.in_(_DONE))
+            first = connection.scalar(first_kept)
+            if first is not None:
+                done = done.where(outbox.c.id < first)
+            return connection.execute(done).rowcount

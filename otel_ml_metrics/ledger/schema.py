@@ -1,7 +1,7 @@
 """The tables of the ledger, the same on SQLite and PostgreSQL, and the Arrow tables that some of their cells hold.
 
-Facts and sums are kept as blocks: one compressed Arrow table per date (facts) or tile (sums) in one cell. Reading and
-writing a block is as quick as a file, and a commit is still one transaction of the database.
+Facts, sums and moves are kept as blocks: one compressed Arrow table in one cell. Reading and writing a block is as
+quick as a file, and a commit is still one transaction of the database.
 """
 
 from __future__ import annotations
@@ -11,14 +11,28 @@ from typing import Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-SCHEMA_VERSION: Final = 1
+from otel_ml_metrics.errors import LedgerError
+
+SCHEMA_VERSION: Final = 2
+"""What these tables are; `migrations.py` has the way from each earlier one."""
 
 metadata: Final = sa.MetaData()
+
+_NUMBER: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""A number that the database counts up itself; SQLite does that for INTEGER only, which has 64 bits there."""
+
+ledger_schema: Final = sa.Table(
+    "ledger_schema",
+    metadata,
+    sa.Column(
+        "version", sa.Integer, primary_key=True, autoincrement=False, comment="every schema that it went through"
+    ),
+)
 
 head: Final = sa.Table(
     "head",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True, comment="always 1"),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False, comment="always 1"),
     sa.Column("schema_version", sa.Integer, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False, comment="commits so far"),
     sa.Column("as_of_us", sa.BigInteger, comment="the instant up to which labels were taken"),
@@ -32,7 +46,7 @@ input_file: Final = sa.Table(
     "input_file",
     metadata,
     sa.Column("kind", sa.String(16), primary_key=True, comment="label or segment"),
-    sa.Column("name", sa.String(500), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
     sa.Column("stat", sa.Text, nullable=False, comment="of a label file: size and time of its last change"),
     sa.Column("fingerprint", sa.Text, nullable=False, comment="of a label file: size and digest"),
     sa.Column("taken_until_us", sa.BigInteger, comment="facts received later are still to be taken"),
@@ -45,7 +59,7 @@ input_file: Final = sa.Table(
 fact_block: Final = sa.Table(
     "fact_block",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", _NUMBER, primary_key=True, autoincrement=True),
     sa.Column("date", sa.String(10), nullable=False, index=True, comment="UTC date of the predictions"),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("facts", sa.LargeBinary, nullable=False),
@@ -67,10 +81,28 @@ aside: Final = sa.Table(
     sa.Column("rows", sa.LargeBinary, nullable=False),
 )
 
+movement: Final = sa.Table(
+    "movement",
+    metadata,
+    sa.Column("window_us", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("labels", sa.Text, nullable=False, comment="JSON: labels by status that this commit added to the window"),
+    sa.Column("predictions", sa.BigInteger, nullable=False, comment="predictions that it added"),
+    sa.Column("rebuilt", sa.Boolean, nullable=False, comment="whether it computed the window anew"),
+    sa.Column("moves", sa.LargeBinary, comment="final values that it gave, changed or took away"),
+)
+
+emitted: Final = sa.Table(
+    "emitted",
+    metadata,
+    sa.Column("time_unix_nano", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("series", sa.LargeBinary, nullable=False, comment="sorted digests of the series that have this time"),
+)
+
 outbox: Final = sa.Table(
     "outbox",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", _NUMBER, primary_key=True, autoincrement=True),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("series", sa.Text, nullable=False),
     sa.Column("time_unix_nano", sa.BigInteger, nullable=False),
@@ -89,6 +121,14 @@ run: Final = sa.Table(
     sa.Column("summary", sa.Text, nullable=False, comment="JSON"),
 )
 
+BLOCKS: Final = (fact_block.c.facts, state_block.c.sums, aside.c.rows, movement.c.moves)
+"""Cells that hold Arrow tables, compressed."""
+
+for _cell in (*BLOCKS, emitted.c.series):  # PostgreSQL would spend time on compressing them again
+    _stored = f'ALTER TABLE {_cell.table.name} ALTER COLUMN "{_cell.name}" SET STORAGE EXTERNAL'
+    _told = sa.DDL(_stored).execute_if(dialect="postgresql")  # type: ignore[no-untyped-call]  # of SQLAlchemy
+    sa.event.listen(_cell.table, "after_create", _told)
+
 
 def encode(table: pa.Table) -> bytes:
     """A table as compressed Arrow bytes."""
@@ -98,7 +138,19 @@ def encode(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def decode(block: bytes) -> pa.Table:
-    """The table that was encoded."""
-    with pa.ipc.open_stream(pa.BufferReader(block)) as reader:
-        return reader.read_all()
+def decode(block: bytes, what: str) -> pa.Table:
+    """The table that was encoded.
+
+    Args:
+        block: What `encode` gave.
+        what: Names the block in the error.
+
+    Raises:
+        LedgerError: The bytes are damaged.
+    """
+    try:
+        with pa.ipc.open_stream(pa.BufferReader(block)) as reader:
+            return reader.read_all()
+    except (pa.ArrowException, OSError) as error:
+        message = f"The ledger's {what} cannot be decoded: {error}. See `otel-ml-metrics ledger check`."
+        raise LedgerError(message) from error

@@ -1,251 +1,132 @@
 """The ledger: what was taken, what it adds up to, and the one commit point of a run.
 
 A run reads without a lock, remembers the version that it read, and commits everything in one transaction that first
-moves the version on. If somebody else moved it meanwhile, nothing is written and the run starts over.
+moves the version on. If somebody else moved it meanwhile, nothing is written and the run starts over. A process that is
+killed while it commits leaves the version before or the version after, whole.
 """
 
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Final, Self
 
-import pyarrow as pa
 import sqlalchemy as sa
 
-from otel_ml_metrics.attribution.tables import LOST, TILED_SUMS, fact_schema
-from otel_ml_metrics.errors import LedgerBusyError, LedgerError, LedgerMismatchError, LedgerMovedError
-from otel_ml_metrics.ledger import schema
-from otel_ml_metrics.ledger.schema import decode, encode
+from otel_ml_metrics.attribution.tables import fact_schema
+from otel_ml_metrics.errors import LedgerError, LedgerMismatchError, LedgerMovedError
+from otel_ml_metrics.ledger import blocks, emitted, rows, schema
+from otel_ml_metrics.ledger.database import BUSY_SECONDS, shown
+from otel_ml_metrics.ledger.migrations import migrate
+from otel_ml_metrics.ledger.postgresql import PostgreSQL
+from otel_ml_metrics.ledger.reader import LedgerReader
+from otel_ml_metrics.ledger.schema import encode
+from otel_ml_metrics.ledger.sqlite import SQLite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-BUSY_SECONDS: Final = 60.0
-"""How long a commit waits for another one."""
+    from otel_ml_metrics.attribution.inputs import Input
+    from otel_ml_metrics.configuration import Evaluation
+    from otel_ml_metrics.ledger.commit import Commit, Movement
+    from otel_ml_metrics.ledger.database import Database
 
-MOST_BLOCKS: Final = 16
-"""Blocks of facts of one date before they are merged into one."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """Where the ledger stands.
-
-    Args:
-        version: Commits so far; 0 for a new ledger.
-        as_of_us: The instant up to which labels were taken; None for a new ledger.
-        created_us: When it was made.
-        definition: What its sums mean; None for a new ledger.
-        totals: What the cumulative metrics count.
-    """
-
-    version: int = 0
-    as_of_us: int | None = None
-    created_us: int = 0
-    definition: Mapping[str, Any] | None = None
-    totals: Mapping[str, Any] = field(default_factory=dict)
+_INPUT_COLUMNS: Final = (
+    "kind", "name", "stat", "fingerprint", "taken_until_us", "last_us", "date", "foreign_ids", "version",
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class InputFile:
-    """How far a label file or a segment was taken. Fields as the table `input_file` has them."""
+class Ledger(LedgerReader):
+    """One evaluation's ledger in a database: a SQLite file, a PostgreSQL database, or a schema of one.
 
-    kind: str
-    name: str
-    stat: str = ""
-    fingerprint: str = ""
-    taken_until_us: int | None = None
-    last_us: int | None = None
-    date: str | None = None
-    foreign_ids: bool | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Commit:
-    """Everything that one run changes.
-
-    Args:
-        read_version: The version that the run read; the commit is refused if it is no longer the newest.
-        as_of_us: The instant that the run pretended was now.
-        now_us: When the run was.
-        definition: What the sums mean.
-        totals: What the cumulative metrics count.
-        inputs: Progress of the files that moved on.
-        facts: New facts by date of their prediction.
-        replaced_dates: Dates whose facts are replaced, not added to.
-        states: All sums of the tiles that changed, by tile.
-        pending: Labels that wait, if they changed.
-        lost: Repeated predictions, if they changed.
-        points: Outbox rows: series, time and point as JSON.
-        summary: For the table of runs.
-    """
-
-    read_version: int
-    as_of_us: int
-    now_us: int
-    definition: Mapping[str, Any]
-    totals: Mapping[str, Any]
-    inputs: Sequence[InputFile] = ()
-    facts: Mapping[str, pa.Table] = field(default_factory=dict)
-    replaced_dates: frozenset[str] = frozenset()
-    states: Mapping[int, pa.Table] = field(default_factory=dict)
-    pending: pa.Table | None = None
-    lost: pa.Table | None = None
-    points: Sequence[tuple[str, int, str]] = ()
-    summary: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Ledger:
-    """One evaluation's ledger in a database.
+    Opening it makes the tables that are missing, and takes those of an earlier version of the package along.
 
     Args:
         url: SQLAlchemy URL; a SQLite file and its folder are made where they are missing.
         name: Of the evaluation.
         label_kind: boolean, number or string.
+        by_entity: Whether labels name entities.
+        busy_seconds: How long a transaction waits for another one.
 
     Raises:
-        LedgerMismatchError: The database holds the ledger of another evaluation.
-        LedgerBusyError: Another run holds the database for longer than a minute.
+        LedgerMismatchError: The database holds the ledger of another evaluation, or of a newer version of the package.
+        LedgerBusyError: Another run holds the database for too long.
+        LedgerLostError: The connection to the database was lost.
         LedgerError: There is no such database, it is none, or its disk is full.
     """
 
-    def __init__(self, url: str, *, name: str, label_kind: str) -> None:
-        self.url = sa.make_url(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        label_kind: str,
+        by_entity: bool = False,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
+        self.database = _database(url, busy_seconds)
         self.name = name
-        self._facts = fact_schema(label_kind)
-        self._engine = _engine(self.url)
-        with self.transaction() as connection:
-            _create(connection)
-        self._check_name()
+        super().__init__(self.database.reading, facts=fact_schema(label_kind, by_entity=by_entity))
+        try:
+            _bring_up(self.database)
+            self._check_name()
+        except BaseException:
+            self.database.close()
+            raise
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Self:
+        """The ledger of an evaluation."""
+        labels = evaluation.labels
+        return cls(
+            evaluation.ledger,
+            name=evaluation.name,
+            label_kind=evaluation.kinds["label"],
+            by_entity=bool(labels.keys),
+        )
 
     @property
     def shown(self) -> str:
         """The URL without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return self.database.shown
 
     @property
     def path(self) -> Path | None:
         """The file of a SQLite ledger."""
-        is_file = self.url.get_backend_name() == "sqlite" and self.url.database not in (None, "", ":memory:")
-        return Path(str(self.url.database)) if is_file else None
+        return self.database.path
 
     @contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
-        """One transaction; a database that stays locked is a LedgerBusyError."""
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except sa.exc.IntegrityError:
-            raise
-        except sa.exc.DatabaseError as error:
-            if isinstance(error, sa.exc.OperationalError) and "locked" in str(error.orig):
-                message = f"Another run holds the ledger {self.shown}; nothing was changed. Run again later."
-                raise LedgerBusyError(message) from error
-            advice = "See that it is a ledger, and that its disk has room."
-            message = f"The ledger {self.shown} cannot be used: {error.orig}. {advice}"
-            raise LedgerError(message) from error
-
-    def head(self) -> Head:
-        """Where the ledger stands."""
-        with self.transaction() as connection:
-            row = connection.execute(sa.select(schema.head)).mappings().first()
-        if row is None:
-            return Head()
-        return Head(
-            version=row["version"],
-            as_of_us=row["as_of_us"],
-            created_us=row["created_us"],
-            definition=json.loads(row["definition"]),
-            totals=json.loads(row["totals"]),
-        )
-
-    def inputs(self, kind: str) -> dict[str, InputFile]:
-        """How far the label files or segments were taken, by name."""
-        table = schema.input_file
-        names = ("kind", "name", "stat", "fingerprint", "taken_until_us", "last_us", "date", "foreign_ids")
-        query = sa.select(*(table.c[name] for name in names)).where(table.c.kind == kind)
-        with self.transaction() as connection:
-            return {row.name: InputFile(*row) for row in connection.execute(query)}
-
-    def facts(self, dates: Iterable[str]) -> pa.Table:
-        """All labels that were applied to predictions of these dates, with the date."""
-        blocks = []
-        table = schema.fact_block
-        with self.transaction() as connection:
-            for date in sorted(dates):
-                query = sa.select(table.c.facts).where(table.c.date == date).order_by(table.c.id)
-                for (block,) in connection.execute(query):
-                    facts = decode(block)
-                    blocks.append(facts.append_column("date", pa.array([date] * len(facts), pa.string())))
-        return pa.concat_tables(blocks) if blocks else self._facts.append(pa.field("date", pa.string())).empty_table()
-
-    def tiles(self) -> list[int]:
-        """Start of every tile that has sums, ascending."""
-        with self.transaction() as connection:
-            return list(
-                connection.scalars(sa.select(schema.state_block.c.tile_us).order_by(schema.state_block.c.tile_us))
-            )
-
-    def states(self, tiles: Iterable[int]) -> pa.Table:
-        """All sums of these tiles, with the tile."""
-        table = schema.state_block
-        blocks = []
-        with self.transaction() as connection:
-            for tile in sorted(tiles):
-                for (block,) in connection.execute(sa.select(table.c.sums).where(table.c.tile_us == tile)):
-                    sums = decode(block)
-                    blocks.append(sums.append_column("tile_us", pa.array([tile] * len(sums), pa.int64())))
-        return pa.concat_tables(blocks) if blocks else TILED_SUMS.empty_table()
-
-    def pending(self) -> pa.Table:
-        """Labels that wait for their prediction."""
-        return self._aside("pending", self._facts)
-
-    def lost(self) -> pa.Table:
-        """Rows of the prediction log that repeat an id."""
-        return self._aside("lost", LOST)
-
-    def _aside(self, name: str, empty: pa.Schema) -> pa.Table:
-        with self.transaction() as connection:
-            block = connection.scalar(sa.select(schema.aside.c.rows).where(schema.aside.c.name == name))
-        return decode(block) if block is not None else empty.empty_table()
-
-    def emitted(self, times: Iterable[int]) -> set[tuple[str, int]]:
-        """Series and time of every point that was ever put into the outbox for these times."""
-        table = schema.outbox
-        query = sa.select(table.c.series, table.c.time_unix_nano).where(table.c.time_unix_nano.in_(sorted(times)))
-        with self.transaction() as connection:
-            return {(row.series, row.time_unix_nano) for row in connection.execute(query)}
+    def snapshot(self) -> Iterator[LedgerReader]:
+        """Read the ledger as it is now, whatever is committed meanwhile; for reading that does not take long."""
+        with self.database.reading() as connection:
+            yield LedgerReader(lambda: nullcontext(connection), facts=self.fact_schema)
 
     def commit(self, commit: Commit) -> int:
         """Write everything that a run changes, or nothing; the new version.
 
         Raises:
             LedgerMovedError: Somebody else committed since the run read.
-            LedgerBusyError: Somebody else has been committing for a minute.
+            LedgerBusyError: Somebody else has been committing for too long.
+            LedgerLostError: The connection was lost: all of it stands there, or nothing.
         """
         version = commit.read_version + 1
-        with self.transaction() as connection:
+        with self.database.writing() as connection:
             self._move_on(connection, commit, version)
-            self._write_inputs(connection, commit.inputs, version)
+            _write_inputs(connection, commit.inputs, version)
             for date in sorted(commit.replaced_dates):
                 connection.execute(sa.delete(schema.fact_block).where(schema.fact_block.c.date == date))
             for date, facts in sorted(commit.facts.items()):
-                self._add_facts(connection, date, facts, version)
-            for tile, sums in sorted(commit.states.items()):
-                _replace(connection, schema.state_block, {"tile_us": tile}, {"version": version, "sums": encode(sums)})
-            for name, rows in (("pending", commit.pending), ("lost", commit.lost)):
-                if rows is not None:
-                    _replace(connection, schema.aside, {"name": name}, {"version": version, "rows": encode(rows)})
-            _insert(
-                connection,
-                schema.outbox,
-                ("version", "series", "time_unix_nano", "point", "status"),
-                [(version, series, time, point, "waiting") for series, time, point in commit.points],
-            )
+                blocks.add_facts(connection, date, facts, version)
+            states = [(tile, version, encode(sums)) for tile, sums in sorted(commit.states.items())]
+            rows.replace(connection, schema.state_block, ("tile_us", "version", "sums"), states)
+            asides = (("pending", commit.pending), ("lost", commit.lost))
+            kept = [(name, version, encode(table)) for name, table in asides if table is not None]
+            rows.replace(connection, schema.aside, ("name", "version", "rows"), kept)
+            _write_movements(connection, commit.movements, version)
+            emitted.note(connection, commit.once)
+            points = [(version, series, time, point, "waiting") for series, time, point in commit.points]
+            rows.insert(connection, schema.outbox, ("version", "series", "time_unix_nano", "point", "status"), points)
             summary = json.dumps(dict(commit.summary), sort_keys=True)
             row = {"version": version, "as_of_us": commit.as_of_us, "committed_us": commit.now_us, "summary": summary}
             connection.execute(sa.insert(schema.run), [row])
@@ -253,26 +134,20 @@ class Ledger:
 
     def close(self) -> None:
         """Close every connection."""
-        self._engine.dispose()
+        self.database.close()
 
     def _check_name(self) -> None:
-        with self.transaction() as connection:
-            row = connection.execute(sa.select(schema.head.c.name, schema.head.c.schema_version)).first()
-        if row is not None and row.name != self.name:
+        with self.database.reading() as connection:
+            name = connection.scalar(sa.select(schema.head.c.name))
+        if name is not None and name != self.name:
             message = (
-                f"The ledger {self.shown} belongs to the evaluation {row.name!r},"
-                f" not to {self.name!r}. Give each evaluation a ledger of its own, or write name: {row.name} again."
-            )
-            raise LedgerMismatchError(message)
-        if row is not None and row.schema_version != schema.SCHEMA_VERSION:
-            message = (
-                f"The ledger {self.shown} has schema {row.schema_version}, and this"
-                f" version of otel-ml-metrics knows schema {schema.SCHEMA_VERSION}. Use the version that wrote it."
+                f"The ledger {self.shown} belongs to the evaluation {name!r}, not to {self.name!r}. Give each"
+                f" evaluation a ledger of its own (a file, a database or a schema), or write name: {name} again."
             )
             raise LedgerMismatchError(message)
 
     def _move_on(self, connection: sa.Connection, commit: Commit, version: int) -> None:
-        """Move the version, which takes the write lock, and see that it is still the one that was read."""
+        """Move the version, which holds off other commits, and see that it is still the one that was read."""
         values = {
             "version": version,
             "as_of_us": commit.as_of_us,
@@ -287,9 +162,11 @@ class Ledger:
             except sa.exc.IntegrityError as error:
                 raise self._moved(commit.read_version) from error
             return
-        moved = connection.execute(sa.update(table).where(table.c.version == commit.read_version).values(values))
-        if moved.rowcount != 1:
-            raise self._moved(commit.read_version)
+        as_read = (table.c.version == commit.read_version, table.c.schema_version == schema.SCHEMA_VERSION)
+        if connection.execute(sa.update(table).where(*as_read).values(values)).rowcount != 1:
+            found = connection.scalar(sa.select(table.c.schema_version)) or 0
+            is_newer = found > schema.SCHEMA_VERSION
+            raise _too_new(self.shown, found) if is_newer else self._moved(commit.read_version)
 
     def _moved(self, read_version: int) -> LedgerMovedError:
         message = (
@@ -298,80 +175,107 @@ class Ledger:
         )
         return LedgerMovedError(message)
 
-    def _write_inputs(self, connection: sa.Connection, inputs: Sequence[InputFile], version: int) -> None:
-        table = schema.input_file
-        for kind in sorted({each.kind for each in inputs}):
-            names = [each.name for each in inputs if each.kind == kind]
-            for start in range(0, len(names), 500):
-                some = names[start : start + 500]
-                connection.execute(sa.delete(table).where(table.c.kind == kind, table.c.name.in_(some)))
-        columns = ("kind", "name", "stat", "fingerprint", "taken_until_us", "last_us", "date", "foreign_ids", "version")
-        rows = [(*(getattr(each, column) for column in columns[:-1]), version) for each in inputs]
-        _insert(connection, table, columns, rows)
 
-    def _add_facts(self, connection: sa.Connection, date: str, facts: pa.Table, version: int) -> None:
-        table = schema.fact_block
-        earlier = sa.select(table.c.facts).where(table.c.date == date).order_by(table.c.id)
-        blocks = list(connection.scalars(earlier))
-        if len(blocks) + 1 >= MOST_BLOCKS:
-            connection.execute(sa.delete(table).where(table.c.date == date))
-            facts = pa.concat_tables([*map(decode, blocks), facts])
-        connection.execute(sa.insert(table), [{"date": date, "version": version, "facts": encode(facts)}])
+def schema_of(url: str) -> int | None:
+    """Which schema the ledger at a URL has; None where there is no ledger. Nothing is made or changed.
 
-
-def _create(connection: sa.Connection) -> None:
-    """Make the tables that are missing; two runs may find out at once that they are."""
-    for table in schema.metadata.sorted_tables:
-        connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-        for index in table.indexes:
-            connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
-
-
-def _engine(url: sa.URL) -> sa.Engine:
-    if url.get_backend_name() != "sqlite":
-        return _server_engine(url)
+    Raises:
+        LedgerError: The database cannot be reached, or it is none.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite" and not SQLite.exists(parsed):
+        return None
+    database = _database(url, BUSY_SECONDS)
     try:
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        message = f"The folder of the ledger {url.database} cannot be made: {problem.strerror}."
-        raise LedgerError(message) from problem
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, poolclass=sa.pool.NullPool)
-
-    @sa.event.listens_for(engine, "connect")
-    def _durable(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-
-    return engine
+        with database.reading() as connection:
+            return _schema_found(connection)
+    finally:
+        database.close()
 
 
-def _server_engine(url: sa.URL) -> sa.Engine:
+def shown_url(url: str) -> str:
+    """The URL of a ledger without its password.
+
+    Raises:
+        LedgerError: It is no URL.
+    """
+    return shown(_parsed(url))
+
+
+def _database(url: str, busy_seconds: float) -> Database:
+    parsed = _parsed(url)
+    backend = SQLite if parsed.get_backend_name() == "sqlite" else PostgreSQL
+    return backend(parsed, busy_seconds=busy_seconds)
+
+
+def _parsed(url: str) -> sa.URL:
     try:
-        return sa.create_engine(url)
-    except ModuleNotFoundError as missing:
+        return sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError) as error:
         message = (
-            f"The driver {missing.name} of the ledger {url.render_as_string(hide_password=True)} is not installed. Run:"
-            f" pip install {missing.name}, or name another driver, as in postgresql+psycopg://."
+            "The URL of the ledger cannot be read (it is not shown, since it may hold a password). Write it like"
+            " sqlite:///data/ledger.db or postgresql+psycopg://user@host:5432/name, special characters of a password"
+            " as %XX."
         )
-        raise LedgerError(message) from missing
+        raise LedgerError(message) from error
 
 
-def _replace(connection: sa.Connection, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    matches = [table.c[name] == value for name, value in key.items()]
-    connection.execute(sa.delete(table).where(*matches))
-    connection.execute(sa.insert(table), [{**key, **values}])
-
-
-def _insert(
-    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Insert many rows at the driver's level, which is several times quicker than by mappings."""
-    if not rows:
+def _bring_up(database: Database) -> None:
+    """Make the tables, or take those of an earlier schema along; whoever comes first does it for all."""
+    with database.reading() as connection:
+        found = _schema_found(connection)
+    if found == schema.SCHEMA_VERSION:
         return
-    statement = sa.insert(table).values({name: sa.bindparam(name) for name in columns})
-    compiled = statement.compile(dialect=connection.dialect)
-    if compiled.positional:
-        order = [columns.index(name) for name in compiled.positiontup or columns]
-        connection.exec_driver_sql(str(compiled), [tuple(row[at] for at in order) for row in rows])
-    else:
-        connection.exec_driver_sql(str(compiled), [dict(zip(columns, row, strict=True)) for row in rows])
+    with database.writing() as connection:
+        database.lock(connection, "schema")
+        found = _schema_found(connection)
+        if found is None:
+            schema.metadata.create_all(connection)
+            connection.execute(sa.insert(schema.ledger_schema), [{"version": schema.SCHEMA_VERSION}])
+        elif found > schema.SCHEMA_VERSION:
+            raise _too_new(database.shown, found)
+        else:
+            migrate(connection, found=found)
+
+
+def _too_new(where: str, found: int) -> LedgerMismatchError:
+    message = (
+        f"The ledger {where} has schema {found}, and this version of otel-ml-metrics knows schemas up to"
+        f" {schema.SCHEMA_VERSION}. Upgrade this installation to the version that wrote it"
+        " (pip install --upgrade otel-ml-metrics), or name a new ledger: its first run reads everything anew."
+    )
+    return LedgerMismatchError(message)
+
+
+def _schema_found(connection: sa.Connection) -> int | None:
+    inspector = sa.inspect(connection)
+    if inspector.has_table(schema.ledger_schema.name):
+        found: int | None = connection.scalar(sa.select(sa.func.max(schema.ledger_schema.c.version)))
+        return found
+    return 1 if inspector.has_table(schema.head.name) else None
+
+
+def _write_inputs(connection: sa.Connection, inputs: Sequence[Input], version: int) -> None:
+    table = schema.input_file
+    for kind in sorted({each.kind for each in inputs}):
+        names = [each.name for each in inputs if each.kind == kind]
+        for some in rows.chosen(connection, table.c.name, names):
+            connection.execute(sa.delete(table).where(table.c.kind == kind, some))
+    taken = [(*(getattr(each, column) for column in _INPUT_COLUMNS[:-1]), version) for each in inputs]
+    rows.insert(connection, table, _INPUT_COLUMNS, taken)
+
+
+def _write_movements(connection: sa.Connection, movements: Mapping[int, Movement], version: int) -> None:
+    moved = [
+        (
+            window,
+            version,
+            json.dumps(dict(each.labels), sort_keys=True),
+            each.predictions,
+            each.rebuilt,
+            None if each.moves is None else encode(each.moves),
+        )
+        for window, each in sorted(movements.items())
+    ]
+    columns = ("window_us", "version", "labels", "predictions", "rebuilt", "moves")
+    rows.insert(connection, schema.movement, columns, moved)

@@ -13,7 +13,7 @@ from otel_ml_metrics.evaluator import Evaluator
 from otel_ml_metrics.prediction_log.folder import ModelFolder
 from otel_ml_metrics.prediction_log.reader import log_files, segments
 from tests.evaluation.material import DAY, HOUR, MODEL, START, Fact, Prediction, World
-from tests.evaluation.test_laws import QUICK, Story, hold, stories
+from tests.evaluation.test_laws import QUICK, Story, hold, settings_strategy, stories
 from tests.prediction_log.material import compact_all
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def compacting(grace: float, turns: list[bool]) -> Callable[[World], None]:
 
 
 @settings(max_examples=12, **QUICK)
-@given(stories(), st.sampled_from([0.0, 3_600.0]), st.lists(st.booleans(), max_size=8))
+@given(stories(settings_strategy()), st.sampled_from([0.0, 3_600.0]), st.lists(st.booleans(), max_size=8))
 def test_compaction_changes_no_number(story: Story, grace: float, turns: list[bool]) -> None:
     """Late rows, repeated ids and segments that the ledger has not taken yet included."""
     hold(story, compacting(grace, turns))
@@ -41,7 +41,9 @@ def test_compaction_changes_no_number(story: Story, grace: float, turns: list[bo
 
 @pytest.mark.slow
 @settings(max_examples=150, **QUICK)
-@given(stories(), st.sampled_from([0.0, 3_600.0]), st.lists(st.booleans(), max_size=8), st.booleans())
+@given(
+    stories(settings_strategy()), st.sampled_from([0.0, 3_600.0]), st.lists(st.booleans(), max_size=8), st.booleans()
+)
 def test_compaction_changes_no_number_in_many_stories(
     story: Story, grace: float, turns: list[bool], provisional: bool
 ) -> None:

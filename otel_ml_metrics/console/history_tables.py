@@ -1,0 +1,106 @@
+"""The history of values, for people: a line per move, and the values by age."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from otel_ml_metrics.console.tables import MISSING, arm_names, minute, number, plain_console
+from otel_ml_metrics.instants import Duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from otel_ml_metrics.history import History, Move, Step
+
+
+def show_history(found: History, *, with_quiet_steps: bool) -> None:
+    """Print the moves by window and commit, and what the values of each window are at each age.
+
+    Args:
+        found: What is shown.
+        with_quiet_steps: Whether commits show that brought labels and moved no final value.
+    """
+    console = plain_console()
+    if not found.steps:
+        console.print(f"{found.evaluation}: no window has moved yet. A value shows here once it is final.")
+        return
+    console.print(Text(f"{found.evaluation}: how values moved", style="bold"))
+    console.print(_moves_table(found, with_quiet_steps=with_quiet_steps))
+    console.print(Text("By age, as they stand now", style="bold"))
+    console.print(_ages_table(found.settled))
+
+
+def _moves_table(found: History, *, with_quiet_steps: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for header in ("window", "as of", "commit", "what came", "age", "measure", "arm"):
+        table.add_column(header, no_wrap=header != "what came")
+    for header in ("value", "before", "coverage", "support"):
+        table.add_column(header, justify="right", no_wrap=True)
+    arms = arm_names({(move.version, move.variant) for move in found.moves})
+    moves = {key: [*group] for key, group in groupby(found.moves, key=_commit)}
+    for step in found.steps:
+        lines = moves.get(_commit(step), [])
+        if not lines and with_quiet_steps:
+            table.add_row(*_place(step), *[MISSING] * 7)
+        for at, move in enumerate(sorted(lines, key=_order)):
+            place = _place(step) if at == 0 else ("", "", "", "")
+            table.add_row(*place, move.maturity, Text(move.measure), arms[move.version, move.variant], *_numbers(move))
+    return table
+
+
+def _commit(row: Move | Step) -> tuple[object, int]:
+    return row.window_start, row.ledger_version
+
+
+def _order(move: Move) -> tuple[Duration, str, str]:
+    return Duration(move.maturity), move.measure, f"{move.variant} {move.version}"
+
+
+def _place(step: Step) -> tuple[str, str, str, str]:
+    return minute(step.window_start), minute(step.as_of), f"{step.ledger_version:,}", _came(step)
+
+
+def _came(step: Step) -> str:
+    """Labels by status and predictions that a commit added to a window."""
+    parts = [f"{count:+,} {status}" for status, count in step.labels.items()]
+    if step.predictions:
+        parts.append(f"{step.predictions:+,} predictions")
+    if step.rebuilt:
+        parts.append("computed anew")
+    return ", ".join(parts) or "time"
+
+
+def _numbers(move: Move) -> tuple[str, str, str, str]:
+    value = f"undefined: {move.undefined}" if move.value is None else number(move.value)
+    before = MISSING if move.before is None else number(move.before)
+    coverage = MISSING if move.coverage is None else f"{move.coverage:.1%}"
+    return value, before, coverage, f"{move.support:,}"
+
+
+def _ages_table(settled: Sequence[Move]) -> Table:
+    ages = sorted({move.maturity for move in settled}, key=Duration)
+    arms = arm_names({(move.version, move.variant) for move in settled})
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for header in ("window", "measure", "arm"):
+        table.add_column(header, no_wrap=True)
+    for age in ages:
+        table.add_column(age, justify="right", no_wrap=True)
+    lines: dict[tuple[datetime, str, str], dict[str, Move]] = {}
+    for move in settled:
+        place = (move.window_start, move.measure, arms[move.version, move.variant])
+        lines.setdefault(place, {})[move.maturity] = move
+    for (start, measure, arm), line in sorted(lines.items()):
+        table.add_row(minute(start), Text(measure), arm, *_by_age(ages, line))
+    return table
+
+
+def _by_age(ages: Iterable[str], line: Mapping[str, Move]) -> list[str]:
+    """The value at each age; nothing where it is not final or undefined."""
+    values = [line[age].value if age in line else None for age in ages]
+    return [MISSING if value is None else number(value) for value in values]
