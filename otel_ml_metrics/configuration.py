@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from otel_ml_metrics import declared, declared_labels
+from otel_ml_metrics import declared, declared_labels, declared_measures
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError
+from otel_ml_metrics.measures.bootstrap import ID_GROUP
 from otel_ml_metrics.measures.measure import Measure, states_of
-from otel_ml_metrics.measures.sums import Sum
 from otel_ml_metrics.yaml_source import read_yaml
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.declared_labels import LabelFiles
     from otel_ml_metrics.expressions import Kind
     from otel_ml_metrics.instants import Duration
+    from otel_ml_metrics.measures.exact import Exact
     from otel_ml_metrics.measures.totals import State
 
 TASKS: Final = ("binary", "regression")
@@ -40,8 +41,10 @@ class Evaluation:
         ledger: SQLAlchemy URL of the ledger, one per evaluation; `sqlite:///data/ledger.db` is a local file. A part
             `${NAME}` is read from the environment.
         attribution_window: The longest label delay that counts. Durations are texts such as `6h`, or timedeltas.
-        measures: Names of built-in measures, `Measure` values, or mappings with `name`, `unit`, `description` and one
-            of `sum`, `mean` or `ratio: {numerator, denominator}`.
+        measures: Names of built-in measures, `Measure` or `Exact` values, or mappings: `measure` with its parameters
+            and a `threshold`; or `name`, `unit`, `description` and one of `sum`, `mean`, `rate`, `ratio`,
+            `weighted_mean`, `quantile`, `value` or `exact`; or `additive: package.module:measure`. Each mapping takes
+            `weighted` and `interval: bootstrap`.
         task: `binary` or `regression`.
         service: `service.name` of the lagging metrics; default: the model.
         name: Of the evaluation; default: `<service>/<model>`. Stays the same as long as its ledger is used.
@@ -56,6 +59,7 @@ class Evaluation:
         implicit_negative: `{grace: duration}` where silence means no; binary tasks only.
         outbox_retention: How long the ledger keeps points that the receiver has accepted. Points that wait or were
             refused stay, and so does the knowledge of what was sent.
+        weighted: Count each row as often as its `weight` says, in every measure that does not say otherwise.
 
     Raises:
         ConfigurationError: Says what was found, what was expected and what to do.
@@ -79,7 +83,9 @@ class Evaluation:
     resend_revisions: bool
     provisional: bool
     outbox_retention: Duration
+    weighted: bool
     measures: tuple[Measure, ...]
+    exact: tuple[Exact, ...]
 
     def __init__(
         self,
@@ -103,6 +109,7 @@ class Evaluation:
         provisional: bool = False,
         implicit_negative: Mapping[str, Any] | None = None,
         outbox_retention: str | timedelta = "30d",
+        weighted: bool = False,
     ) -> None:
         self.model = declared.text("model", model)
         self.task = declared.choice("task", task, TASKS)
@@ -124,7 +131,8 @@ class Evaluation:
         self.resend_revisions = declared.switch("resend_revisions", resend_revisions)
         self.provisional = declared.switch("provisional", provisional)
         self.outbox_retention = declared.duration("outbox_retention", outbox_retention)
-        self.measures = declared.measures(measures, self.task)
+        self.weighted = declared.switch("weighted", weighted)
+        self.measures, self.exact = declared_measures.measures(measures, self.task, weighted=self.weighted)
         self._check()
 
     @classmethod
@@ -179,6 +187,7 @@ class Evaluation:
             "weight": "number",
             "duration": "number",
             "acted_on": "boolean",
+            ID_GROUP: "number",
         }
         slices: dict[str, Kind] = dict.fromkeys(self.slice_fields, "string")
         needed = {column for measure in self.measures for column in measure.columns()}
@@ -186,6 +195,9 @@ class Evaluation:
         return others | known | slices
 
     def _check(self) -> None:
+        if self.exact:
+            message = f"{self.exact[0].name!r} is an exact measure, which is not evaluated yet. Leave it out."
+            raise ConfigurationError(message, "measures")
         if self.resend_revisions and self.timestamps != "event":
             message = "revised values are sent again in event mode only. Say timestamps: event, or leave this out."
             raise ConfigurationError(message, "resend_revisions")
@@ -195,8 +207,7 @@ class Evaluation:
         for at, measure in enumerate(self.measures):
             for state in measure.states:
                 try:
-                    if isinstance(state, Sum):
-                        state.check(self.kinds)
+                    state.check(self.kinds)
                 except ExpressionError as error:
                     raise ConfigurationError(str(error), f"measures[{at}]") from error
 

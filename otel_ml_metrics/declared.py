@@ -8,16 +8,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, NoReturn
 
-from otel_ml_metrics.errors import ConfigurationError, ExpressionError, suggest
-from otel_ml_metrics.expressions import Expression
+from otel_ml_metrics.errors import ConfigurationError, suggest
 from otel_ml_metrics.instants import Duration
-from otel_ml_metrics.measures.custom import mean_measure, ratio_measure, sum_measure
-from otel_ml_metrics.measures.measure import Measure
-from otel_ml_metrics.measures.table import MEASURES, measures_for
 from otel_ml_metrics.semconv import RESERVED_FIELDS
 from otel_ml_metrics.storage.locations import checked_location
 
-_FORMS: Final = ("sum", "mean", "ratio")
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _PASSWORD: Final = re.compile(r"(?<=:)[^:/@]+(?=@)")
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -158,76 +153,3 @@ def ledger_url(found: object) -> str:
         hidden = _PASSWORD.sub("***", str(found))
         refuse("ledger", hidden, "a URL such as sqlite:///data/ledger.db or postgresql+psycopg://user@host/name")
     return url
-
-
-def measures(found: object, task: str) -> tuple[Measure, ...]:
-    """The measures, each name once."""
-    measures: dict[str, Measure] = {}
-    for at, item in enumerate(items("measures", found)):
-        where = f"measures[{at}]"
-        measure = _measure(where, item, task)
-        if measure.name in measures:
-            message = f"{measure.name!r} is there twice; give one of them another name."
-            raise ConfigurationError(message, where)
-        measures[measure.name] = measure
-    if not measures:
-        message = f"there is no measure. Fit for a {task} task: {', '.join(measures_for(task))}."
-        raise ConfigurationError(message, "measures")
-    return tuple(measures.values())
-
-
-def _measure(where: str, found: object, task: str) -> Measure:
-    if isinstance(found, Measure):
-        return found
-    if isinstance(found, Mapping):
-        return _custom(where, found)
-    built_in = measures_for(task)
-    if not isinstance(found, str) or found not in built_in:
-        hint = suggest(found, built_in) if isinstance(found, str) else ""
-        message = f"{found!r} is no measure of a {task} task. {hint}"
-        raise ConfigurationError(message, where)
-    return built_in[found]
-
-
-def _custom(where: str, found: Mapping[str, Any]) -> Measure:
-    """A measure declared by expressions."""
-    check_names(where, found, {"name", "unit", "description", "direction", "rows", *_FORMS})
-    forms = [form for form in _FORMS if form in found]
-    if len(forms) != 1:
-        refuse(where, sorted(found), f"a name, a unit, a description and one of {', '.join(_FORMS)}")
-    for required in ("name", "unit", "description"):
-        if required not in found:
-            message = f"{required!r} is missing: dashboards show it."
-            raise ConfigurationError(message, where)
-        if not isinstance(found[required], str):
-            refuse(f"{where}.{required}", found[required], 'a text; a unit of 1 is written in quotes, "1"')
-    if found["name"] in MEASURES:
-        message = f"{found['name']!r} is a built-in measure; give this one another name."
-        raise ConfigurationError(message, f"{where}.name")
-    facts = {name: value for name, value in found.items() if name not in _FORMS}
-    try:
-        return _formed(where, forms[0], found[forms[0]], facts)
-    except ExpressionError as error:
-        raise ConfigurationError(str(error), f"{where}.{forms[0]}") from error
-    except ConfigurationError as error:
-        inner = error.where if error.where.startswith(where) else f"{where}.{error.where}".rstrip(".")
-        raise ConfigurationError(error.message, inner) from error
-
-
-def _formed(where: str, form: str, expression: object, facts: dict[str, Any]) -> Measure:
-    if form == "ratio":
-        if not isinstance(expression, Mapping) or set(expression) != {"numerator", "denominator"}:
-            refuse(f"{where}.ratio", expression, "a mapping with numerator and denominator")
-        above, below = (_expression(f"{where}.ratio.{part}", expression[part]) for part in ("numerator", "denominator"))
-        return ratio_measure(**facts, numerator=above, denominator=below)
-    make = sum_measure if form == "sum" else mean_measure
-    return make(**facts, expression=_expression(f"{where}.{form}", expression))
-
-
-def _expression(where: str, found: object) -> Expression | str:
-    """An expression; YAML reads `sum: 1` as a number."""
-    if isinstance(found, (bool, int, float)):
-        return str(found)
-    if not isinstance(found, (str, Expression)):
-        refuse(where, found, "an expression")
-    return found

@@ -112,7 +112,8 @@ class LogIntake:
             return
         wanted = {*self.columns.slices, *self.columns.kinds, *self.columns.keys}
         if not wanted <= rows.logged_types(self._engine, new).keys() | RESERVED_FIELDS:
-            rows.check_fields(self._engine, sorted({each.path for each in self._listed.values()}), self.columns)
+            paths = sorted({segment.path for segment in self._listed.values()})
+            rows.check_fields(self._engine, paths, self.columns)
 
     def _settle_repeated(self, logged: Logged) -> bool:
         """See which rows repeat an id; whether `moved_before` has rows."""
@@ -127,8 +128,9 @@ class LogIntake:
 
     def _note_segments(self, logged: Logged) -> set[str]:
         dates = sorted({each.date for each in logged.new})
-        names = {date: [each.name for each in logged.new if each.date == date] for date in dates}
-        dated = {date: portions(self._listed, chosen) for date, chosen in names.items()}
+        dated = {
+            date: portions(self._listed, (each.name for each in logged.new if each.date == date)) for date in dates
+        }
         foreign = rows.foreign_segments(self._engine, dated)
         logged.inputs = [
             Input(SEGMENT, each.name, date=each.date, foreign_ids=each.name in foreign) for each in logged.new

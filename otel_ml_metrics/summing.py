@@ -131,7 +131,7 @@ class Summing:
             query = deltas.prediction_sums(plan, "moved_before", sign=-1)
             parts.append(self._long(query, deltas.prediction_names(plan)))
         parts.append(self._long(deltas.label_sums(plan), deltas.label_names(plan)))
-        parts += [self._long(deltas.bin_sums(plan), deltas.bin_names(binned)) for binned in plan.binned]
+        parts += [self._long(query, names) for query, names in deltas.binned_sums(plan)]
         return pa.concat_tables(parts)
 
     def _long(self, query: str, names: list[str]) -> pa.Table:

@@ -95,10 +95,10 @@ class Valuation:
         if not wanted or not len(states):
             return {}
         self._put(states, list(wanted.values()))
-        counts, bins = self._counts(), self._bins()
+        counts, cells = self._counts(), self._cells()
         groups = {}
         for key, found in counts.items():
-            group = self._group(key, wanted[key[:2]], found, bins.get(key, {}))
+            group = self._group(key, wanted[key[:2]], found, cells.get(key, {}))
             if group.predictions:
                 groups[key] = group
         return groups
@@ -134,18 +134,18 @@ class Valuation:
             found.setdefault(tuple(key), {})[name] = int(value)
         return found
 
-    def _bins(self) -> dict[GroupKey, dict[str, tuple[NDArray[Any], NDArray[Any]]]]:
-        """The bins of each binned sum by group, and what they hold."""
+    def _cells(self) -> dict[GroupKey, dict[str, tuple[NDArray[Any], NDArray[Any]]]]:
+        """The cells of each binned sum by group, and what they hold."""
         table = self._engine.sql(
-            f"SELECT {_KEYS}, sum, list(bin) AS bins, list(value) AS counts FROM (SELECT {_KEYS}, sum, bin,"  # noqa: S608
-            " CAST(sum(CAST(value AS HUGEINT)) AS BIGINT) AS value FROM judged WHERE bin >= 0"
+            f"SELECT {_KEYS}, sum, list(bin) AS cells, list(value) AS counts FROM (SELECT {_KEYS}, sum, bin,"  # noqa: S608
+            " CAST(sum(CAST(value AS HUGEINT)) AS DECIMAL(38, 0)) AS value FROM judged WHERE bin >= 0"
             f" GROUP BY {_KEYS}, sum, bin) AS added GROUP BY {_KEYS}, sum"
         )
         found: dict[GroupKey, dict[str, tuple[NDArray[Any], NDArray[Any]]]] = {}
-        lists = [_arrays(table.column(name)) for name in ("bins", "counts")]
+        lists = [_arrays(table.column(name)) for name in ("cells", "counts")]
         keys = zip(*(values(table, name) for name in (*_GROUP, "sum")), strict=True)
-        for (*key, name), bins, counts in zip(keys, *lists, strict=True):
-            found.setdefault(tuple(key), {})[name] = (bins, counts)
+        for (*key, name), cells, counts in zip(keys, *lists, strict=True):
+            found.setdefault(tuple(key), {})[name] = (cells, counts)
         return found
 
     def _group(
@@ -153,16 +153,13 @@ class Valuation:
         key: GroupKey,
         judgement: Judgement,
         counts: Mapping[str, int],
-        bins: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+        cells: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
     ) -> Group:
         group = Group(key, judgement, counts.get(PREDICTIONS, 0), counts.get(LABELLED, 0), counts.get(EXPLICIT, 0))
-        whole: dict[str, Counted] = {}
-        for state in self._evaluation.states:
-            if isinstance(state, Binned):
-                positives, negatives = (_spread(bins.get(f"{state.key}{sign}"), state.bins) for sign in "+-")
-                whole[state.key] = positives, negatives
-            else:
-                whole[state.key] = counts.get(state.key, 0)
+        whole: dict[str, Counted] = {
+            state.key: _spread(state, cells.get(state.key)) if isinstance(state, Binned) else counts.get(state.key, 0)
+            for state in self._evaluation.states
+        }
         totals = Totals(whole)
         for measure in self._evaluation.measures:
             self._judge(group, measure, totals)
@@ -204,15 +201,23 @@ def _arrays(column: pa.ChunkedArray[Any]) -> list[NDArray[Any]]:
     """One array per list of a column."""
     arrays = []
     for chunk in column.chunks:
-        flat, ends = pc.list_flatten(chunk).to_numpy(), np.cumsum([0, *pc.list_value_length(chunk).to_pylist()])
+        flat, ends = _integers(pc.list_flatten(chunk)), np.cumsum([0, *pc.list_value_length(chunk).to_pylist()])
         arrays += [flat[start:end] for start, end in pairwise(ends)]
     return arrays
 
 
-def _spread(filled: tuple[NDArray[Any], NDArray[Any]] | None, bins: int) -> NDArray[np.int64]:
-    """Counts of all bins from those of the bins that hold anything."""
-    whole = np.zeros(bins, dtype=np.int64)
+def _integers(whole: pa.Array[Any]) -> NDArray[Any]:
+    """Whole numbers as int64, or as Python's where 64 bits do not suffice."""
+    try:
+        return whole.cast(pa.int64()).to_numpy()
+    except pa.ArrowInvalid:
+        return np.array([int(str(each)) for each in whole.to_pylist()], dtype=object)
+
+
+def _spread(state: Binned, filled: tuple[NDArray[Any], NDArray[Any]] | None) -> NDArray[Any]:
+    """Every cell of a binned sum, from those that hold anything."""
+    whole = state.zeros()
     if filled is not None:
-        at, counts = filled
-        whole[at] = counts
+        cells, counts = filled
+        whole[cells] = counts
     return whole

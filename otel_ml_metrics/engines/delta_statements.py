@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otel_ml_metrics.engines.text import name_sql
+from otel_ml_metrics.expressions import present_sql
+from otel_ml_metrics.measures.bootstrap import GROUP_SQL as _ID_GROUP
+from otel_ml_metrics.measures.bootstrap import ID_GROUP
 from otel_ml_metrics.measures.sums import Binned, Sum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from otel_ml_metrics.expressions import Kind
+    from otel_ml_metrics.measures.sums import Grid
     from otel_ml_metrics.measures.totals import State
 
 PREDICTIONS: Final = "predictions"
@@ -61,9 +65,13 @@ class DeltaPlan:
         return [state for state in self.states if isinstance(state, Sum) and state.rows == rows]
 
     @property
-    def binned(self) -> list[Binned]:
-        """The counts per score bin."""
-        return [state for state in self.states if isinstance(state, Binned)]
+    def binned(self) -> dict[Grid, list[Binned]]:
+        """The sums per cell, by their grid."""
+        found: dict[Grid, list[Binned]] = {}
+        for state in self.states:
+            if isinstance(state, Binned):
+                found.setdefault(state.grid, []).append(state)
+        return found
 
 
 def bucket_sql(plan: DeltaPlan) -> str:
@@ -109,20 +117,23 @@ def label_names(plan: DeltaPlan) -> list[str]:
     return [LABELLED, EXPLICIT, *(state.key for state in plan.sums("labelled"))]
 
 
-def bin_sums(plan: DeltaPlan) -> str:
-    """SQL of the counts per score bin over `effects`, with _s0 for positives and _s1 for negatives."""
-    counts = (
-        "CAST(sum(CASE WHEN label THEN _sign ELSE 0 END) AS HUGEINT) AS _s0,"
-        " CAST(sum(CASE WHEN label THEN 0 ELSE _sign END) AS HUGEINT) AS _s1"
-    )
-    return _grouped(
-        plan, "SELECT * FROM effects WHERE score_bin >= 0 AND label IS NOT NULL", counts, also=("score_bin",)
-    )
+def binned_sums(plan: DeltaPlan) -> list[tuple[str, list[str]]]:
+    """SQL of the sums per cell over `effects`, a query per grid, and the name of each of its columns _s0, _s1, …."""
+    return [(_grid_sums(plan, grid, states), [each.key for each in states]) for grid, states in plan.binned.items()]
 
 
-def bin_names(binned: Binned) -> list[str]:
-    """Name of _s0 and _s1 of `bin_sums`."""
-    return [f"{binned.key}+", f"{binned.key}-"]
+def _grid_sums(plan: DeltaPlan, grid: Grid, states: Sequence[Binned]) -> str:
+    listed = ", ".join(
+        f"CAST(sum(_sign * ({state.summed.to_sql(plan.kinds)})) AS HUGEINT) AS _s{at}"
+        for at, state in enumerate(states)
+    )
+    needed = frozenset[str]().union(*(state.columns() for state in states))
+    source = f"(SELECT *, {_ID_GROUP} AS {name_sql(ID_GROUP)} FROM effects)" if ID_GROUP in needed else "effects"
+    place = f"CAST({grid.place.to_sql(plan.kinds)} AS SMALLINT)"
+    within = present_sql(grid.place, plan.kinds)
+    cells = f"SELECT *, {place} AS _bin FROM {source} AS placed WHERE {within}"
+    inside = f"SELECT * FROM ({cells}) AS cells WHERE _bin >= 0 AND _bin < {grid.cells}"
+    return _grouped(plan, inside, listed, also=("_bin",))
 
 
 def _grouped(plan: DeltaPlan, rows: str, sums: str, also: Sequence[str] = ()) -> str:

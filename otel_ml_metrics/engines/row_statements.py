@@ -10,6 +10,7 @@ from otel_ml_metrics.attribution.portions import CARRIED, ROW_COLUMN, SEGMENT_CO
 from otel_ml_metrics.attribution.tables import values
 from otel_ml_metrics.engines.text import entity_sql, name_sql, text_sql
 from otel_ml_metrics.errors import ConfigurationError, EngineError, LogError, suggest
+from otel_ml_metrics.measures.bootstrap import ID_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.engines.port import Engine
 
 _SQL_TYPES: Final = {"boolean": "BOOLEAN", "number": "DOUBLE", "string": "VARCHAR"}
-_OURS: Final = frozenset({"label", "score_bin"})
+_OURS: Final = frozenset({"label", "score_bin", ID_GROUP})
 
 
 @dataclass(frozen=True)

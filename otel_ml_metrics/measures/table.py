@@ -5,16 +5,31 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from otel_ml_metrics.measures import binary, regression
+from otel_ml_metrics.measures import calibration, curves, decisions, probabilities, quantiles, regression
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from otel_ml_metrics.measures.measure import Measure
 
+_FAMILIES: Final = (decisions, probabilities, curves, calibration, regression, quantiles)
+
 MEASURES: Final[Mapping[str, Measure]] = MappingProxyType(
-    {measure.name: measure for measure in (*binary.MEASURES, *regression.MEASURES)}
+    {measure.name: measure for family in _FAMILIES for measure in family.MEASURES}
 )
+
+FACTORIES: Final[Mapping[str, Callable[..., Measure]]] = MappingProxyType(
+    {
+        "fbeta": decisions.fbeta,
+        "precision_at_top": curves.precision_at_top,
+        "lift": curves.lift,
+        "pinball_loss": regression.pinball_loss,
+        "interval_coverage": regression.interval_coverage,
+        "error_quantile": quantiles.error_quantile,
+        "absolute_error_quantile": quantiles.absolute_error_quantile,
+    }
+)
+"""What takes parameters, all of which have defaults."""
 
 
 def measures_for(task: str) -> dict[str, Measure]:
