@@ -6,6 +6,7 @@ the prefix stands in one constant. Units are UCUM. `1` marks true fractions only
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -64,6 +65,11 @@ RESERVED_FIELDS: Final = frozenset(
         "_row",
     }
 )
+
+_PROMETHEUS_UNITS: Final = {
+    "s": "seconds", "ms": "milliseconds", "us": "microseconds", "min": "minutes", "h": "hours", "d": "days",
+    "By": "bytes", "%": "percent", "m": "meters", "Cel": "celsius",
+}  # fmt: skip
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -185,3 +191,23 @@ LAGGING_METRICS: Final = (
 def evaluation_metric(measure: str) -> str:
     """Name of the gauge that carries a measure; `.lower` and `.upper` follow where there is an interval."""
     return f"{PREFIX}.evaluation.{measure}"
+
+
+def prometheus_name(metric: str, kind: Kind, unit: str) -> str:
+    """What Prometheus calls a metric that it is sent by OTLP, with its default translation of names.
+
+    >>> prometheus_name("ml.evaluation.accuracy", "gauge", "1")
+    'ml_evaluation_accuracy_ratio'
+    >>> prometheus_name("ml.labels", "counter", "{label}")
+    'ml_labels_total'
+    """
+    plain = re.sub(r"\{[^}]*\}", "", unit)
+    above, _, below = plain.partition("/")
+    suffixes = [_PROMETHEUS_UNITS.get(above, above)] if above not in {"", "1"} else []
+    suffixes += [f"per_{_PROMETHEUS_UNITS.get(below, below)}"] if below else []
+    suffixes += ["ratio"] if unit == "1" and kind == "gauge" else []
+    suffixes += ["total"] if kind == "counter" else []
+    name = re.sub(r"[^A-Za-z0-9_:]+", "_", metric)
+    for suffix in (re.sub(r"[^A-Za-z0-9_]+", "_", each) for each in suffixes):
+        name = name if name.endswith(f"_{suffix}") else f"{name}_{suffix}"
+    return name

@@ -8,6 +8,7 @@ from traceback import print_exc
 import click
 
 from otel_ml_metrics.console.auditing import ledger
+from otel_ml_metrics.console.cataloguing import catalogue
 from otel_ml_metrics.console.checking import check
 from otel_ml_metrics.console.demonstrating import demo
 from otel_ml_metrics.console.evaluating import backfill, evaluate
@@ -78,3 +79,4 @@ program.add_command(evaluate)
 program.add_command(backfill)
 program.add_command(history)
 program.add_command(ledger)
+program.add_command(catalogue)

@@ -12,10 +12,18 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.measures.measure import Measure
 
-_FAMILIES: Final = (decisions, probabilities, curves, calibration, regression, quantiles)
+FAMILIES: Final[Mapping[str, tuple[Measure, ...]]] = MappingProxyType(
+    {
+        "Decisions, yes or no": decisions.MEASURES,
+        "Probabilities": probabilities.MEASURES,
+        "The whole curve": curves.MEASURES,
+        "Calibration": calibration.MEASURES,
+        "Regression": (*regression.MEASURES, *quantiles.MEASURES),
+    }
+)
 
 MEASURES: Final[Mapping[str, Measure]] = MappingProxyType(
-    {measure.name: measure for family in _FAMILIES for measure in family.MEASURES}
+    {measure.name: measure for family in FAMILIES.values() for measure in family}
 )
 
 FACTORIES: Final[Mapping[str, Callable[..., Measure]]] = MappingProxyType(

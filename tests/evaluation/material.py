@@ -90,6 +90,7 @@ class Prediction:
     score: float | None = 0.8
     prediction: float | bool | None = True
     fare: float | None = 100.0
+    weight: float | None = None
     carrier: str | None = "UA"
     origin: str | None = "EWR"
     version: str = "1"
