@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from otel_ml_metrics import declared, declared_labels, declared_measures
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError
+from otel_ml_metrics.instants import Duration
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
 from otel_ml_metrics.measures.measure import Measure, states_of
 from otel_ml_metrics.yaml_source import read_yaml
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.declared_labels import LabelFiles
     from otel_ml_metrics.expressions import Kind
-    from otel_ml_metrics.instants import Duration
     from otel_ml_metrics.measures.exact import Exact
     from otel_ml_metrics.measures.totals import State
 
@@ -59,6 +59,8 @@ class Evaluation:
         implicit_negative: `{grace: duration}` where silence means no; binary tasks only.
         outbox_retention: How long the ledger keeps points that the receiver has accepted. Points that wait or were
             refused stay, and so does the knowledge of what was sent.
+        retention: How long `otel-ml-metrics maintain` keeps predictions and labels, in whole dates; None for ever.
+            Windows keep their values all the same. At least the attribution window, the grace and one window.
         weighted: Count each row as often as its `weight` says, in every measure that does not say otherwise.
 
     Raises:
@@ -83,6 +85,7 @@ class Evaluation:
     resend_revisions: bool
     provisional: bool
     outbox_retention: Duration
+    retention: Duration | None
     weighted: bool
     measures: tuple[Measure, ...]
     exact: tuple[Exact, ...]
@@ -109,6 +112,7 @@ class Evaluation:
         provisional: bool = False,
         implicit_negative: Mapping[str, Any] | None = None,
         outbox_retention: str | timedelta = "30d",
+        retention: str | timedelta | None = None,
         weighted: bool = False,
     ) -> None:
         self.model = declared.text("model", model)
@@ -131,6 +135,7 @@ class Evaluation:
         self.resend_revisions = declared.switch("resend_revisions", resend_revisions)
         self.provisional = declared.switch("provisional", provisional)
         self.outbox_retention = declared.duration("outbox_retention", outbox_retention)
+        self.retention = None if retention is None else declared.duration("retention", retention)
         self.weighted = declared.switch("weighted", weighted)
         self.measures, self.exact = declared_measures.measures(measures, self.task, weighted=self.weighted)
         self._check()
@@ -194,7 +199,18 @@ class Evaluation:
         others: dict[str, Kind] = dict.fromkeys(sorted(needed - known.keys()), "number")
         return others | known | slices
 
+    def _check_retention(self) -> None:
+        """See that nothing is retired of which labels may still come."""
+        least = timedelta(seconds=self.horizon.seconds_whole + self.window.seconds_whole)
+        if self.retention is not None and self.retention < least:
+            message = (
+                f"found {self.retention}, expected at least {Duration(least)}, the attribution window with its grace"
+                " and one window: labels of younger predictions may still come."
+            )
+            raise ConfigurationError(message, "retention")
+
     def _check(self) -> None:
+        self._check_retention()
         if self.exact:
             message = f"{self.exact[0].name!r} is an exact measure, which is not evaluated yet. Leave it out."
             raise ConfigurationError(message, "measures")
@@ -233,7 +249,9 @@ def _arguments(content: object, folder: Path) -> dict[str, Any]:
     return arguments
 
 
-_OPTIONAL: Final = frozenset({"service", "name", "window_offset", "implicit_negative", "slices", "maturities"})
+_OPTIONAL: Final = frozenset(
+    {"service", "name", "window_offset", "implicit_negative", "slices", "maturities", "retention"}
+)
 
 
 def _anchored(path: object, folder: Path) -> object:
