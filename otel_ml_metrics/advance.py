@@ -17,6 +17,7 @@ from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.instants import from_us
 from otel_ml_metrics.ledger.commit import Commit
 from otel_ml_metrics.movement import Moved, movements
+from otel_ml_metrics.retired import as_retired
 
 if TYPE_CHECKING:
     from otel_ml_metrics.attribution.calendar import Calendar, Judgement
@@ -123,9 +124,8 @@ class Advance:
             if each.window_us in touched | closing or _of(each) not in were_final or _of(each) in is_current
         ]
         before = [each for each in judgements if each.window_us in touched and _of(each) in were_final]
-        self.groups = self._valuation.groups(self._load({each.window_us for each in after}, new=True), after)
-        self._before = self._valuation.groups(self._load({each.window_us for each in before}, new=False), before)
-        self._before = self._as_it_was_defined(self._before)
+        self.groups = self._valued(after, new=True)
+        self._before = self._as_it_was_defined(self._valued(before, new=False))
         final = {key: group for key, group in self.groups.items() if group.judgement.is_final}
         compared = {key: group for key, group in final.items() if key[0] in touched or key[:2] not in were_final}
         self._new, self._revised = changed(self._before, compared)
@@ -135,6 +135,11 @@ class Advance:
         self._current = [group for key, group in sorted(self.groups.items()) if key[:2] in is_current]
         self._count_values({key for key in compared if key[:2] not in were_final})
         self._count_closed(closing)
+
+    def _valued(self, judgements: list[Judgement], *, new: bool) -> Groups:
+        """The groups of some windows, as they were or as they become."""
+        states = self._load({each.window_us for each in judgements}, new=new)
+        return as_retired(self._valuation.groups(states, judgements), self._ledger.retired(), self._evaluation)
 
     def _as_it_was_defined(self, groups: Groups) -> Groups:
         """Groups with only the measures and maturities that the ledger had: it has no sums of the others."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from otel_ml_metrics.attribution.dates import PREFIX_LENGTH, dates_among, id_range
+from otel_ml_metrics.attribution.dates import PREFIX_LENGTH, count_earlier, dates_among, id_range
 from otel_ml_metrics.attribution.tables import TILED_SUMS, values
 from otel_ml_metrics.engines import effect_statements as effects
 from otel_ml_metrics.engines import resolution_statements as resolutions
@@ -115,6 +115,7 @@ class Reading:
         self._log = LogIntake(evaluation, engine, ledger)
         self._plan = delta_plan(evaluation, self._log.columns)
         self._within_us = evaluation.within.us
+        self._retired_before = ledger.retired().before
 
     def take(self, *, as_of_us: int) -> Intake:
         """Read the labels received up to an instant, and the segments that are new.
@@ -178,17 +179,29 @@ class Reading:
     def _take_facts(self, intake: Intake, logged: Logged, waiting: pa.Table) -> None:
         """Let labels find their predictions, a part of the log at a time, and add up what they change."""
         self._engine.put("withdrawn", self._labels.schema.empty_table())
-        left = []
+        left, too_old = [], 0
         for batch in self._batches(logged):
             if batch.segments is not None:
                 self._log.define("new_rows", batch.segments)
             self._engine.define("incoming", batch.chosen("received"))
             self._engine.define("waiting", batch.chosen("waiting_before"))
             attributed = self._attribute(logged.old, has_waiting=len(waiting) > 0)
-            left += self._left(attributed, has_waiting=len(waiting) > 0)
+            found = self._left(attributed, has_waiting=len(waiting) > 0)
+            too_old += sum(map(self._count_retired, found[:1]))
+            left += found
             intake.add(self._summing(moved=logged.moved, withdrawn=False).add_up())
         pending = pa.concat_tables([self._labels.schema.empty_table(), *left])
         intake.pending = pending if len(pending) or len(waiting) else None
+        if too_old:
+            intake.warnings.append(
+                f"{too_old} labels are of predictions before {self._retired_before}, which were retired: they can be"
+                " attributed to none, and count as orphans once they have waited for as long as any."
+            )
+
+    def _count_retired(self, facts: pa.Table) -> int:
+        """How many labels are of predictions that were retired, as far as their ids tell."""
+        before = self._retired_before
+        return 0 if before is None else count_earlier(facts.column("prediction_id"), before)
 
     def _batches(self, logged: Logged) -> Iterator[_Batch]:
         """All at once, or by the dates of the predictions: an id of ours says of which date it is."""
