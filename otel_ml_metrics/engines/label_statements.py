@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_ml_metrics.engines.delta_statements import UNITS_OF_A_SUM
-from otel_ml_metrics.engines.text import entity_sql, name_sql, text_sql
+from otel_ml_metrics.engines.text import entity_sql, finite_sql, name_sql, text_sql
 from otel_ml_metrics.errors import EngineError, LabelSourceError, suggest
 
 if TYPE_CHECKING:
@@ -187,16 +187,15 @@ def _no_zone(shown: str, column: str) -> LabelSourceError:
 
 
 def _label_sql(column: str, found: str, kind: str, *, is_summed: bool) -> str:
+    number = finite_sql(f"TRY_CAST({column} AS DOUBLE)")
     if kind == "number":
-        number = f"TRY_CAST({column} AS DOUBLE)"
         if is_summed:
             return (
                 f"CASE WHEN abs({number}) <= 1e15 THEN floor({number} * {UNITS_OF_A_SUM} + 0.5) / {UNITS_OF_A_SUM} END"
             )
-        return f"CASE WHEN abs({number}) <= 1.7976931348623157e308 THEN {number} END"
+        return number
     if found == "BOOLEAN":
         return column
-    number = f"TRY_CAST({column} AS DOUBLE)"
     text = f"lower(trim(CAST({column} AS VARCHAR)))"
     words = (
         ""
