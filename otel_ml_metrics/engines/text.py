@@ -29,7 +29,7 @@ def name_sql(name: str) -> str:
 
 
 def entity_sql(parts: Iterable[tuple[str, str]]) -> str:
-    """The name of an entity from the columns that name it, with their types; NULL where one of them is, or is no number.
+    """The name of an entity from the columns that name it, with their types; NULL where one is, or is NaN.
 
     A whole number says the same whether it was written as an integer or as a float.
 

@@ -225,7 +225,7 @@ def test_a_label_that_is_no_number_is_invalid(tmp_path: Path, task: str, label: 
 
 
 def test_a_field_that_is_no_number_is_missing(world: World) -> None:
-    """A log that something else wrote has NaN where ours has nothing; such a row is left out of what needs the field."""
+    """A log that something else wrote may have NaN; such a row is left out of what needs the field."""
     world.log([Prediction(id="p-1"), Prediction(id="p-2", score=math.nan, fare=math.nan)])
     world.label([Fact(id="p-1"), Fact(id="p-2")])
 
