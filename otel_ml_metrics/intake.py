@@ -202,33 +202,71 @@ class Reading:
 
     def _reread(self, known: Iterable[Input], applied: pa.Table, start_us: int, end_us: int, until_us: int) -> None:
         """Define `incoming`: the labels of a range of predictions, as their source has them now."""
-        last_us = min(until_us, end_us + self._evaluation.horizon.us + self._within_us)
+        since_us, last_us = start_us - SKEW_US, min(until_us, end_us + self._evaluation.horizon.us + self._within_us)
         taken = self._ledger.inputs(LABEL)
-        survey = self._source.again(taken, since_us=start_us - SKEW_US, until_us=last_us)
+        survey = self._source.again(taken, since_us=since_us, until_us=last_us)
         self._read(survey, until_us)
         self._intake.inputs = [
-            replace(part.input, taken_until_us=taken[part.input.name].taken_until_us, last_us=received.last_us)
+            replace(part.input, taken_until_us=until_us, last_us=received.last_us)
             for part in survey.parts
             if (received := self._received.get(part.shown)) and self._is_whole(part, received, start_us, end_us)
         ]
+        span = resolutions.Span(start_us - self._within_us, end_us + self._within_us)
         if self._by_entity:
-            span = resolutions.Span(start_us - self._within_us, end_us + self._within_us)
-            self._engine.put("unsettled", self._schema.empty_table())
-            resolutions.open_outcomes(self._engine, within_us=self._within_us)
-            self._define("old_rows", _between(known, span), without_lost=self._has_lost)
-            rows_again = "SELECT * FROM old_rows"
-            self._engine.define("every_row", rows_again)
-            resolutions.resolve(
-                self._engine, within_us=self._within_us, take=self._evaluation.labels.take, relations=("every_row",)
-            )
-            self._define("old_rows", [], without_lost=False)
-        if survey.warnings:  # a file is gone: what it said can only be known from what was applied
-            self._engine.put("applied", applied)
-            columns = ", ".join(self._schema.names)
-            self._engine.materialise(
-                "incoming_and_applied", f"SELECT {columns} FROM incoming UNION SELECT {columns} FROM applied"
-            )
-            self._engine.define("incoming", "SELECT * FROM incoming_and_applied")
+            again = f"occurred_us BETWEEN {start_us} AND {span.last_us}"
+            strays = self._resolve_again(_between(known, span), again)
+        else:
+            again = f"received_us BETWEEN {since_us} AND {last_us}"
+            strays = self._strays(list(known), again)
+        # What a file that is gone said can only be known from what was taken, and so can what was not looked at again.
+        is_one_gone = bool(survey.warnings)
+        self._wait_again(strays, "TRUE" if is_one_gone else f"NOT ({again})")
+        self._keep(applied, "TRUE" if is_one_gone else f"received_us NOT BETWEEN {since_us} AND {last_us}")
+
+    def _resolve_again(self, names: set[str], which: str) -> pa.Table:
+        """Define `incoming`: outcomes that were read again, by the rows of segments; those that found none of them."""
+        self._engine.put("unsettled", self._schema.empty_table())
+        resolutions.open_outcomes(self._engine, within_us=self._within_us)
+        self._define("old_rows", names, without_lost=self._has_lost)
+        self._engine.define("every_row", "SELECT * FROM old_rows")
+        take = self._evaluation.labels.take
+        resolutions.resolve(self._engine, within_us=self._within_us, take=take, relations=("every_row",))
+        strays = self._engine.sql(f"{resolutions.without_row()} AND {which}")
+        self._define("old_rows", [], without_lost=False)
+        return strays
+
+    def _strays(self, known: list[Input], which: str) -> pa.Table:
+        """Those of the labels in `incoming` that no prediction is logged for."""
+        self._engine.materialise("reread", "SELECT * FROM incoming")
+        self._engine.define("incoming", f"SELECT * FROM reread WHERE {which}")
+        self._attribute(known, has_waiting=False)
+        strays = self._engine.sql(effects.unmatched("incoming"))
+        self._engine.define("incoming", "SELECT * FROM reread")
+        self._define("old_rows", [], without_lost=False)
+        return strays
+
+    def _wait_again(self, strays: pa.Table, kept: str) -> None:
+        """Let labels wait as their source has them now; of those that waited before, the ones that are to be kept."""
+        waiting = self._ledger.pending()
+        self._engine.put("waited", waiting)
+        self._engine.put("strays", strays.cast(self._schema))
+        columns = ", ".join(self._schema.names)
+        left = self._engine.sql(
+            f"SELECT {columns} FROM strays UNION ALL"
+            f" (SELECT {columns} FROM waited WHERE {kept} EXCEPT ALL SELECT {columns} FROM strays)"
+        )
+        self._intake.pending = left if len(left) or len(waiting) else None
+
+    def _keep(self, applied: pa.Table, which: str) -> None:
+        """Add to `incoming` those labels that were applied before and are to be kept, but for those that it has."""
+        self._engine.put("applied", applied)
+        columns = ", ".join(self._schema.names)
+        self._engine.materialise(
+            "believed",
+            f"SELECT {columns} FROM incoming UNION ALL"
+            f" (SELECT {columns} FROM applied WHERE {which} EXCEPT ALL SELECT {columns} FROM incoming)",
+        )
+        self._engine.define("incoming", "SELECT * FROM believed")
 
     def _is_whole(self, part: LabelPart, received: Received, start_us: int, end_us: int) -> bool:
         """Whether every label of a part is of a range of predictions; else what changed in it stays to be told."""
