@@ -13,6 +13,7 @@ from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, values
 from otel_ml_metrics.definition import definition_of
 from otel_ml_metrics.emission import Emission, Totals, Waiting, changed, split_key
 from otel_ml_metrics.engines.results import add_up
+from otel_ml_metrics.errors import LedgerError
 from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.instants import from_us
 from otel_ml_metrics.ledger.commit import Commit
@@ -273,11 +274,21 @@ def keep_aside(invalid: pa.Table, ledger: Path | None, *, version: int) -> str:
     """Write label rows that cannot be used beside the ledger, for somebody to look at; the file's path.
 
     A run that dies before its commit leaves a file that its repetition overwrites.
+
+    Raises:
+        LedgerError: There is no room for them, or no right to write them.
     """
     folder = (ledger.parent if ledger is not None else Path.cwd()) / "invalid-labels"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{ledger.stem if ledger is not None else 'ledger'}-{version}.csv"
-    csv.write_csv(invalid, path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        csv.write_csv(invalid, path)
+    except OSError as problem:
+        message = (
+            f"Label rows that cannot be used should be kept aside in {path}, and cannot be: {problem}. Nothing was"
+            " changed. See that its disk has room, and that this user may write there."
+        )
+        raise LedgerError(message) from problem
     return str(path)
 
 

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_ml_metrics.engines.delta_statements import UNITS_OF_A_SUM
-from otel_ml_metrics.engines.text import entity_sql, name_sql, sampled_sql, text_sql
+from otel_ml_metrics.engines.text import entity_sql, finite_sql, name_sql, sampled_sql, text_sql
 from otel_ml_metrics.errors import EngineError, LabelSourceError, suggest
 
 if TYPE_CHECKING:
@@ -235,16 +235,15 @@ def _label_sql(column: str, found: str, *, kind: str, classes: Sequence[str], is
     if kind == "string":
         text = f"trim(CAST({column} AS VARCHAR))"
         return f"CASE WHEN {text} IN ({', '.join(map(text_sql, classes))}) THEN {text} END"
+    number = finite_sql(f"TRY_CAST({column} AS DOUBLE)")
     if kind == "number":
-        number = f"TRY_CAST({column} AS DOUBLE)"
         if is_summed:
             return (
                 f"CASE WHEN abs({number}) <= 1e15 THEN floor({number} * {UNITS_OF_A_SUM} + 0.5) / {UNITS_OF_A_SUM} END"
             )
-        return f"CASE WHEN abs({number}) <= 1.7976931348623157e308 THEN {number} END"
+        return number
     if found == "BOOLEAN":
         return column
-    number = f"TRY_CAST({column} AS DOUBLE)"
     text = f"lower(trim(CAST({column} AS VARCHAR)))"
     words = (
         ""

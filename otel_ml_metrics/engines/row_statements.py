@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from otel_ml_metrics.attribution.dates import id_range
 from otel_ml_metrics.attribution.portions import CARRIED, ROW_COLUMN, SEGMENT_COLUMN
 from otel_ml_metrics.attribution.tables import values
-from otel_ml_metrics.engines.text import entity_sql, name_sql, sampled_sql, text_sql
+from otel_ml_metrics.engines.text import entity_sql, finite_sql, name_sql, sampled_sql, text_sql
 from otel_ml_metrics.errors import ConfigurationError, EngineError, LogError, suggest
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
 
@@ -121,8 +121,8 @@ def _rows_sql(engine: Engine, portions: Sequence[Portion], columns: RowColumns, 
     selected["score_bin"] = "CAST(score_bin AS SMALLINT)" if "score_bin" in types else "CAST(NULL AS SMALLINT)"
     for name, kind in columns.kinds.items():
         if name not in columns.slices:
-            source = _source_sql(name, types)
-            selected[name] = f"TRY_CAST({source} AS {_SQL_TYPES[kind]})"
+            source = f"TRY_CAST({_source_sql(name, types)} AS {_SQL_TYPES[kind]})"
+            selected[name] = finite_sql(source) if kind == "number" else source
     if columns.keys:
         named = [(name, types[name]) for name in columns.keys if name in types]
         selected["_entity"] = entity_sql(named) if len(named) == len(columns.keys) else "CAST(NULL AS VARCHAR)"

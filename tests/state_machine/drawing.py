@@ -28,7 +28,7 @@ RUNS: Final = [step * 6 * HOUR for step in range(1, 17)] + [2 * HOUR, 54 * HOUR 
 
 SLICES: Final = [(), (("carrier",),), (("carrier",), ("carrier", "origin"))]
 MATURITIES: Final = [(), (2 * HOUR_US, 6 * HOUR_US), (6 * HOUR_US,)]
-MEASURES: Final = {
+MEASURES: Final[dict[str, list[tuple[str, ...]]]] = {
     "binary": [
         ("accuracy",),
         ("accuracy", "log_loss"),

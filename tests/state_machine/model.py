@@ -1,6 +1,6 @@
 """What a ledger should know, kept as plain lists: which rows and labels were taken, and how far the files were read.
 
-It imports nothing of the package: what a run reads is said here once more; `tests.evaluation.oracle` says what follows.
+It imports nothing of the package: it says once more what a run reads, and `tests.evaluation.oracle` what follows.
 """
 
 from __future__ import annotations
