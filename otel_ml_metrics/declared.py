@@ -16,6 +16,9 @@ from otel_ml_metrics.storage.locations import checked_location
 
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _PASSWORD: Final = re.compile(r"(?<=:)[^:/@]+(?=@)")
+_OF_LABELS: Final = frozenset(
+    {"entity", "file_row_number", "filename", "label", "occurred_us", "received_us", "revision"}
+)
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -140,6 +143,9 @@ def slices(found: object) -> tuple[tuple[str, ...], ...]:
         for name in names:
             if not isinstance(name, str) or not _FIELD.fullmatch(name):
                 refuse(where, name, "the name of a field: letters, digits and _, a letter first")
+            if name in _OF_LABELS:
+                message = f"{name!r} is the name of a column that labels have here. Log the field under another name."
+                raise ConfigurationError(message, where)
             if name in RESERVED_FIELDS:
                 message = f"{name!r} is a name of our own and no slice; version and variant split values under by:."
                 raise ConfigurationError(message, where)
