@@ -28,7 +28,7 @@ def test_killed_runners_leave_nothing_undone(tmp_path: Path, ledger_url: str) ->
     theatre.recover()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(3_600)
 def test_many_killed_runners_leave_nothing_undone(tmp_path: Path, ledger_url: str) -> None:
     """The same, for longer."""
@@ -40,7 +40,7 @@ def test_many_killed_runners_leave_nothing_undone(tmp_path: Path, ledger_url: st
     theatre.recover()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_two_runners_at_once_stop_neither_each_other_nor_the_world(tmp_path: Path, ledger_url: str) -> None:
     """Two minutes: both get on, and whoever was too slow is told so, and to run again."""

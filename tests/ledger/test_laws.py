@@ -76,8 +76,8 @@ def test_a_ledger_holds_its_laws(story: Story) -> None:
         hold(World(Path(folder)), story)
 
 
-@pytest.mark.slow
-@settings(max_examples=12, phases=PHASES, suppress_health_check=SLOW)
+@pytest.mark.soak
+@settings(max_examples=150, phases=PHASES, suppress_health_check=SLOW)
 @given(stories(settings_strategy(provisional=st.just(True))))
 def test_a_ledger_of_tiles_holds_its_laws(story: Story) -> None:
     """The same with provisional values, whose windows have a tile per hour or so."""
@@ -85,9 +85,9 @@ def test_a_ledger_of_tiles_holds_its_laws(story: Story) -> None:
         hold(World(Path(folder)), story)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.postgresql
-@settings(max_examples=6, phases=PHASES, suppress_health_check=SLOW)
+@settings(max_examples=15, phases=PHASES, suppress_health_check=SLOW)
 @given(stories(settings_strategy()))
 def test_the_laws_of_evaluation_hold_on_postgresql(postgresql_server: Server, story: Story) -> None:
     """Final values are those of the oracle, wherever the sums are kept."""

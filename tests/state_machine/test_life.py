@@ -16,8 +16,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "stateful_step_count": 8,
     "suppress_health_check": list(HealthCheck),
 }
-LIVES: Final = 25
-"""In the slow lane, of each family."""
+LIVES: Final = 250
+"""In the long form, of each family."""
 
 
 def live(family: str, *, lives: int) -> None:
@@ -32,7 +32,7 @@ def test_an_evaluation_says_what_is_so(family: str) -> None:
     live(family, lives=2)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_evaluation_says_what_is_so_in_many_lives(family: str) -> None:
