@@ -30,7 +30,7 @@ UNITS = (
     "prediction_log/test_compaction.py",
     "telemetry",
 )
-"""What is tried on the lowest versions: each library that we use, once; laws and crashes are the same on all of them."""
+"""What is tried on the lowest versions: each library that we use, once; laws and crashes are the same on all."""
 
 RECORD_ONE = """
 from otel_ml_metrics import ModelMonitor, col, counter
