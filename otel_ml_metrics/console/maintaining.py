@@ -22,7 +22,7 @@ MOST_DATES = 10
 """Merged dates that are listed; the rest is counted."""
 
 
-class Grace(click.ParamType[timedelta]):
+class Grace(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """A duration with its unit, or 0."""
 
     name = "duration"
