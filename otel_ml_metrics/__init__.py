@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from otel_ml_metrics.configuration import Evaluation
+    from otel_ml_metrics.declared_labels import LabelFiles, LabelFunction, LabelTable
+    from otel_ml_metrics.declared_predictions import ForeignFiles, ForeignTable
     from otel_ml_metrics.errors import OtelMLMetricsError
     from otel_ml_metrics.evaluation_report import Report
     from otel_ml_metrics.evaluator import Evaluator
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Evaluation",
     "Evaluator",
+    "ForeignFiles",
+    "ForeignTable",
+    "LabelFiles",
+    "LabelFunction",
+    "LabelTable",
     "ModelMonitor",
     "OtelMLMetricsError",
     "Report",
@@ -31,6 +38,11 @@ __all__ = [
 _HOMES = {
     "Evaluation": "otel_ml_metrics.configuration",
     "Evaluator": "otel_ml_metrics.evaluator",
+    "ForeignFiles": "otel_ml_metrics.declared_predictions",
+    "ForeignTable": "otel_ml_metrics.declared_predictions",
+    "LabelFiles": "otel_ml_metrics.declared_labels",
+    "LabelFunction": "otel_ml_metrics.declared_labels",
+    "LabelTable": "otel_ml_metrics.declared_labels",
     "ModelMonitor": "otel_ml_metrics.monitor",
     "OtelMLMetricsError": "otel_ml_metrics.errors",
     "Report": "otel_ml_metrics.evaluation_report",

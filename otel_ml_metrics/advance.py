@@ -11,12 +11,14 @@ from pyarrow import csv
 
 from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, values
 from otel_ml_metrics.definition import definition_of
-from otel_ml_metrics.emission import Emission, Totals, changed, split_key
+from otel_ml_metrics.emission import Emission, Totals, Waiting, changed, split_key
 from otel_ml_metrics.engines.results import add_up
+from otel_ml_metrics.errors import LedgerError
 from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.instants import from_us
 from otel_ml_metrics.ledger.commit import Commit
 from otel_ml_metrics.movement import Moved, movements
+from otel_ml_metrics.retired import as_retired
 
 if TYPE_CHECKING:
     from otel_ml_metrics.attribution.calendar import Calendar, Judgement
@@ -85,17 +87,17 @@ class Advance:
         earlier = self._ledger.states(tiles - rebuilt).select(TILED_SUMS.names)
         return dict.fromkeys(rebuilt, empty) | add_up(engine, [earlier, delta])
 
-    def _count_labels(self) -> int:
-        """Count the labels by status; how many wait."""
+    def _count_labels(self) -> Waiting:
+        """Count the labels by status; those that wait."""
         for row in self._intake.label_changes:
             self._totals.add_label(**row)  # type: ignore[arg-type]  # a row of the engine has the names of the arguments
         if self._intake.invalid is not None:
             self._totals.labels["invalid"] += len(self._intake.invalid)
         pending = self._ledger.pending() if self._intake.pending is None else self._intake.pending
-        expired_us = self._as_of_us - self._evaluation.horizon.us
-        expired: int = sum(received_us < expired_us for received_us in values(pending, "received_us"))
-        self._totals.labels["orphan"] = expired
-        return len(pending) - expired
+        received = values(pending, "received_us")
+        alive = [each for each in received if each >= self._as_of_us - self._evaluation.horizon.us]
+        self._totals.labels["orphan"] = len(received) - len(alive)
+        return Waiting(len(alive), self._as_of_us - min(alive)) if alive else Waiting()
 
     def _judge(self) -> None:
         """Find what became final or changed."""
@@ -111,15 +113,20 @@ class Advance:
         judgements = list(calendar.judgements(windows, as_of_us=self._as_of_us))
         newest = {(calendar.newest(each, as_of_us=self._as_of_us), each.seconds_whole) for each in calendar.maturities}
         is_current = {_of(each) for each in judgements if not each.is_final or _of(each) in newest}
+        horizon = calendar.maturities[-1]
+        closing = {
+            each.window_us
+            for each in judgements
+            if each.is_final and each.maturity == horizon and _of(each) not in were_final
+        }
         after = [
             each
             for each in judgements
-            if each.window_us in touched or _of(each) not in were_final or _of(each) in is_current
+            if each.window_us in touched | closing or _of(each) not in were_final or _of(each) in is_current
         ]
         before = [each for each in judgements if each.window_us in touched and _of(each) in were_final]
-        self.groups = self._valuation.groups(self._load({each.window_us for each in after}, new=True), after)
-        self._before = self._valuation.groups(self._load({each.window_us for each in before}, new=False), before)
-        self._before = self._as_it_was_defined(self._before)
+        self.groups = self._valued(after, new=True)
+        self._before = self._as_it_was_defined(self._valued(before, new=False))
         final = {key: group for key, group in self.groups.items() if group.judgement.is_final}
         compared = {key: group for key, group in final.items() if key[0] in touched or key[:2] not in were_final}
         self._new, self._revised = changed(self._before, compared)
@@ -128,6 +135,12 @@ class Advance:
         self._first = {key for key in compared if key not in self._before}
         self._current = [group for key, group in sorted(self.groups.items()) if key[:2] in is_current]
         self._count_values({key for key in compared if key[:2] not in were_final})
+        self._count_closed(closing)
+
+    def _valued(self, judgements: list[Judgement], *, new: bool) -> Groups:
+        """The groups of some windows, as they were or as they become."""
+        states = self._load({each.window_us for each in judgements}, new=new)
+        return as_retired(self._valuation.groups(states, judgements), self._ledger.retired(), self._evaluation)
 
     def _as_it_was_defined(self, groups: Groups) -> Groups:
         """Groups with only the measures and maturities that the ledger had: it has no sums of the others."""
@@ -139,6 +152,16 @@ class Advance:
             for key, group in groups.items()
             if group.judgement.maturity.seconds_whole in kept["maturities"]
         }
+
+    def _count_closed(self, closing: set[int]) -> None:
+        """Note how the labels of windows that are now complete had come in, over all slices."""
+        labelled: dict[tuple[str, int], dict[int, int]] = {}
+        for (window, maturity, _, version, variant, _), group in self.groups.items():
+            if window in closing and group.key[-1] == "{}":
+                counts = labelled.setdefault((split_key(version, variant), window), {})
+                counts[maturity] = counts.get(maturity, 0) + group.explicit
+        for (key, window), counts in sorted(labelled.items()):
+            self._totals.add_closed(key, window, counts)
 
     def _count_values(self, newly_final: set[GroupKey]) -> None:
         self.undefined: dict[str, int] = {}
@@ -181,7 +204,7 @@ class Advance:
             ledger_version=self._head.version,
             values=(*found, *provisional),
             labels=dict(self._totals.labels),
-            waiting=self.waiting,
+            waiting=self.waiting.labels,
             undefined=self.undefined,
             warnings=tuple(self._intake.warnings),
         )
@@ -251,11 +274,21 @@ def keep_aside(invalid: pa.Table, ledger: Path | None, *, version: int) -> str:
     """Write label rows that cannot be used beside the ledger, for somebody to look at; the file's path.
 
     A run that dies before its commit leaves a file that its repetition overwrites.
+
+    Raises:
+        LedgerError: There is no room for them, or no right to write them.
     """
     folder = (ledger.parent if ledger is not None else Path.cwd()) / "invalid-labels"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{ledger.stem if ledger is not None else 'ledger'}-{version}.csv"
-    csv.write_csv(invalid, path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        csv.write_csv(invalid, path)
+    except OSError as problem:
+        message = (
+            f"Label rows that cannot be used should be kept aside in {path}, and cannot be: {problem}. Nothing was"
+            " changed. See that its disk has room, and that this user may write there."
+        )
+        raise LedgerError(message) from problem
     return str(path)
 
 

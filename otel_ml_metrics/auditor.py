@@ -78,7 +78,7 @@ class Auditor(Evaluator):
         Raises:
             LedgerError: The folder holds something or cannot be written to, or a block of the ledger is damaged.
         """
-        wanted = export.files(self._evaluation.kinds["label"])
+        wanted = export.files(self._ledger.fact_schema)
         _see_empty(folder)
         told: dict[str, object] = {"evaluation": self._evaluation.name, "ledger": self._ledger.shown}
         told |= {"exported_at": iso(self._clock()), "files": {}}
@@ -163,7 +163,7 @@ class Auditor(Evaluator):
 
     def _told(self, head: Head, spans: Sequence[Span]) -> LedgerCheck:
         with self._ledger.database.reading() as connection:
-            problems = [*integrity.problems(connection, label_kind=self._evaluation.kinds["label"])]
+            problems = [*integrity.problems(connection, facts=self._ledger.fact_schema)]
         outbox = Outbox(self._ledger)
         tiles = {tile for span in spans for tile in span.tiles}
         return LedgerCheck(

@@ -6,21 +6,25 @@ Nothing is evaluated, committed or sent, but for an empty request to the endpoin
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from sqlalchemy import make_url
 
+from otel_ml_metrics.attribution.tables import values
 from otel_ml_metrics.configuration import Evaluation
+from otel_ml_metrics.declared_labels import LabelFiles, LabelFunction, LabelTable
 from otel_ml_metrics.definition import check_definition
 from otel_ml_metrics.engines.duckdb import DuckDBEngine
-from otel_ml_metrics.engines.label_statements import Stretch, read_labels
+from otel_ml_metrics.engines.label_statements import read_labels, troubled_labels
 from otel_ml_metrics.engines.row_statements import RowColumns, check_fields
 from otel_ml_metrics.errors import ConfigurationError, OtelMLMetricsError
-from otel_ml_metrics.instants import from_us, iso
-from otel_ml_metrics.labels.files import label_files
+from otel_ml_metrics.instants import from_us, iso, to_us
+from otel_ml_metrics.labels.opening import Glancing, source_of
 from otel_ml_metrics.ledger.outbox import Outbox
 from otel_ml_metrics.ledger.schema import SCHEMA_VERSION
 from otel_ml_metrics.ledger.store import Ledger, schema_of, shown_url
@@ -28,8 +32,10 @@ from otel_ml_metrics.prediction_log.reader import segments
 from otel_ml_metrics.telemetry.delivery import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from otel_ml_metrics.attribution.inputs import LabelPart
+    from otel_ml_metrics.declared_labels import Labels
     from otel_ml_metrics.engines.port import Engine
 
 MOST_LABEL_FILES: Final = 50
@@ -94,7 +100,7 @@ def _look_at_log(evaluation: Evaluation) -> Iterator[Finding]:
         return
     columns = RowColumns.of(evaluation)
     with closing(DuckDBEngine()) as engine:
-        check_fields(engine, [segment.path for segment in found.values()], columns)
+        check_fields(engine, sorted({segment.path for segment in found.values()}), columns)
     dates = sorted(segment.date for segment in found.values())
     fields = ", ".join((*columns.slices, *columns.kinds))
     told = f"{len(found):,} segments from {dates[0]} to {dates[-1]}; every field is there: {fields}"
@@ -102,18 +108,19 @@ def _look_at_log(evaluation: Evaluation) -> Iterator[Finding]:
 
 
 def _look_at_labels(evaluation: Evaluation) -> Iterator[Finding]:
-    source = evaluation.labels
-    found = label_files(source)
-    if not found:
-        yield Finding("labels", "note", f"no file is there yet: {source.path}", "Labels come late; is that the path?")
+    now_us = to_us(datetime.now(UTC))
+    source = source_of(evaluation)
+    survey = source.glance(now_us=now_us) if isinstance(source, Glancing) else source.survey({}, as_of_us=now_us)
+    if not survey.parts:
+        yield Finding("labels", "note", *_nothing_yet(evaluation.labels))
         return
-    newest = [found[name] for name in sorted(found)[-MOST_LABEL_FILES:]]
-    forms = sorted({file.form for file in newest})
-    stretches = [Stretch(tuple(file.path for file in newest if file.form == form), form, None) for form in forms]
+    newest = survey.parts[-MOST_LABEL_FILES:]
     with closing(DuckDBEngine()) as engine:
-        read_labels(engine, stretches, source, kind=evaluation.kinds["label"])
-        rows, problems = _usable(engine)
-    told = f"{len(found):,} files, {rows:,} rows in the newest {len(newest):,}"
+        rows, problems = _usable(engine, newest, evaluation, until_us=now_us)
+    if isinstance(evaluation.labels, LabelFiles):
+        told = f"{len(survey.parts):,} files, {rows:,} rows in the newest {len(newest):,}"
+    else:
+        told = f"{newest[0].shown} can be read; {rows:,} rows looked at"
     if problems:
         bad = ", ".join(f"{count:,} with {problem}" for problem, count in problems.items())
         yield Finding("labels", "note", f"{told}, of which not usable: {bad}", "A run keeps them aside and goes on.")
@@ -121,13 +128,26 @@ def _look_at_labels(evaluation: Evaluation) -> Iterator[Finding]:
         yield Finding("labels", "ok", f"{told}, all usable")
 
 
-def _usable(engine: Engine) -> tuple[int, dict[str, int]]:
+def _nothing_yet(labels: Labels) -> tuple[str, str]:
+    """What to say of a source that has nothing, and what to do about it."""
+    if isinstance(labels, LabelFiles):
+        return f"no file is there yet: {labels.path}", "Labels come late; is that the path?"
+    if isinstance(labels, LabelFunction):
+        return f"{labels.shown} gave nothing for the last day", "Labels come late; is that so?"
+    if isinstance(labels, LabelTable):
+        return f"{labels.shown} of {labels.shown_url} has no row yet", "Labels come late; is that the one?"
+    return "the source has nothing yet", "Labels come late; is that so?"
+
+
+def _usable(
+    engine: Engine, parts: Sequence[LabelPart], evaluation: Evaluation, *, until_us: int
+) -> tuple[int, dict[str, int]]:
     """How many label rows there are, and how many have which problem."""
-    counted = engine.sql(
-        "SELECT problem, count(*) AS rows FROM raw_labels GROUP BY problem ORDER BY problem"
-    ).to_pylist()
-    problems = {row["problem"]: row["rows"] for row in counted if row["problem"] is not None}
-    return sum(row["rows"] for row in counted), problems
+    labels = evaluation.labels
+    read_labels(engine, parts, labels, kind=evaluation.kinds["label"], classes=evaluation.classes, until_us=until_us)
+    [rows] = values(engine.sql("SELECT count(*) AS rows FROM raw_labels"), "rows")
+    troubled = troubled_labels(engine, by_entity=bool(labels.keys))
+    return rows, dict(Counter(values(troubled, "problem")))
 
 
 def _look_at_ledger(evaluation: Evaluation) -> Iterator[Finding]:
@@ -143,7 +163,7 @@ def _look_at_ledger(evaluation: Evaluation) -> Iterator[Finding]:
         told = f"has schema {found}; the next run takes it to schema {SCHEMA_VERSION}, and there is no way back"
         yield Finding("ledger", "note", told, "Copy it before, if an older version of otel-ml-metrics still needs it.")
         return
-    with closing(Ledger(evaluation.ledger, name=evaluation.name, label_kind=evaluation.kinds["label"])) as ledger:
+    with closing(Ledger.of(evaluation)) as ledger:
         head = ledger.head()
         if head.definition is not None:
             check_definition(evaluation, head.definition)

@@ -214,12 +214,13 @@ def _read_each(
     return Read(values, np.array(wrong, dtype=np.int64), found)
 
 
-def _is_missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
+    """Whether a value stands for none: None, NaN, and what pandas writes for them."""
     return value is None or type(value).__name__ in _MISSING_TYPES or (isinstance(value, float) and math.isnan(value))
 
 
 def _number(value: Any) -> tuple[float | None, str]:  # anything may be in a column  # noqa: ANN401  # anything may be passed
-    if _is_missing(value):
+    if is_missing(value):
         return None, ""
     if isinstance(value, (str, bytes, complex)) or not hasattr(value, "__float__") or getattr(value, "ndim", None):
         return None, type(value).__name__
@@ -230,7 +231,7 @@ def _number(value: Any) -> tuple[float | None, str]:  # anything may be in a col
 
 
 def _text(value: Any) -> tuple[str, str]:  # anything may be in a column  # noqa: ANN401  # anything may be passed
-    if _is_missing(value):
+    if is_missing(value):
         return "", ""
     if not isinstance(value, str):
         return "", "a value that cannot be hashed" if value is _UNHASHABLE else type(value).__name__
@@ -244,7 +245,7 @@ def _text(value: Any) -> tuple[str, str]:  # anything may be in a column  # noqa
 
 
 def _instant(value: Any) -> tuple[int | None, str]:  # anything may be in a column  # noqa: ANN401  # anything may be passed
-    if _is_missing(value) or (isinstance(value, np.datetime64) and np.isnat(value)):
+    if is_missing(value) or (isinstance(value, np.datetime64) and np.isnat(value)):
         return None, "no instant"
     if isinstance(value, np.datetime64):
         microseconds = int(value.astype("datetime64[us]").astype(np.int64))
@@ -260,7 +261,7 @@ def _instant(value: Any) -> tuple[int | None, str]:  # anything may be in a colu
 
 
 def _vector(value: Any) -> tuple[NDArray[np.float64] | None, str]:  # anything may be in a column  # noqa: ANN401  # anything may be passed
-    if _is_missing(value):
+    if is_missing(value):
         return None, ""
     if isinstance(value, str) or getattr(value, "ndim", 1) != 1 or not hasattr(value, "__len__"):
         return None, type(value).__name__

@@ -5,29 +5,32 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
 
-from otel_ml_metrics import declared
+from otel_ml_metrics import declared, declared_labels, declared_measures, declared_predictions
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError
+from otel_ml_metrics.instants import Duration
+from otel_ml_metrics.measures.bootstrap import ID_GROUP
 from otel_ml_metrics.measures.measure import Measure, states_of
-from otel_ml_metrics.measures.sums import Sum
 from otel_ml_metrics.yaml_source import read_yaml
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from otel_ml_metrics.declared import LabelFiles
+    from otel_ml_metrics.declared_labels import Labels
+    from otel_ml_metrics.declared_predictions import ForeignLog
     from otel_ml_metrics.expressions import Kind
-    from otel_ml_metrics.instants import Duration
+    from otel_ml_metrics.measures.exact import Exact
     from otel_ml_metrics.measures.totals import State
 
-TASKS: Final = ("binary", "regression")
+TASKS: Final = ("binary", "multiclass", "regression")
 SPLITS: Final = ("version", "variant")
 TIMESTAMPS: Final = ("emit", "event")
 TILES: Final = 24
 """A provisional value grows in steps of a 24th of its window."""
 
-_DECIDED: Final[dict[str, Kind]] = {"binary": "boolean", "regression": "number"}
+_DECIDED: Final[dict[str, Kind]] = {"binary": "boolean", "multiclass": "string", "regression": "number"}
 
 
 class Evaluation:
@@ -35,14 +38,19 @@ class Evaluation:
 
     Args:
         model: Name of the model, as the monitor was given it.
-        predictions: Folder of the prediction log.
-        labels: A `LabelFiles`, or a mapping with its names.
+        predictions: Folder of the prediction log, or its URL, such as `s3://bucket/predictions`; or a mapping with its
+            `path` and a `sample` of it to evaluate; or a `ForeignFiles`, a `ForeignTable` or a mapping with the names
+            of one, for what something else writes.
+        labels: A `LabelFiles`, a `LabelTable`, a `LabelFunction` or a mapping with the names of one; a function; or a
+            source of the user's own.
         ledger: SQLAlchemy URL of the ledger, one per evaluation; `sqlite:///data/ledger.db` is a local file. A part
             `${NAME}` is read from the environment.
         attribution_window: The longest label delay that counts. Durations are texts such as `6h`, or timedeltas.
-        measures: Names of built-in measures, `Measure` values, or mappings with `name`, `unit`, `description` and one
-            of `sum`, `mean` or `ratio: {numerator, denominator}`.
-        task: `binary` or `regression`.
+        measures: Names of built-in measures, `Measure` or `Exact` values, or mappings: `measure` with its parameters
+            and a `threshold`; or `name`, `unit`, `description` and one of `sum`, `mean`, `rate`, `ratio`,
+            `weighted_mean`, `quantile`, `value` or `exact`; or `additive: package.module:measure`. Each mapping takes
+            `weighted` and `interval: bootstrap`.
+        task: `binary`, `multiclass` or `regression`.
         service: `service.name` of the lagging metrics; default: the model.
         name: Of the evaluation; default: `<service>/<model>`. Stays the same as long as its ledger is used.
         window: Length of a window.
@@ -56,6 +64,10 @@ class Evaluation:
         implicit_negative: `{grace: duration}` where silence means no; binary tasks only.
         outbox_retention: How long the ledger keeps points that the receiver has accepted. Points that wait or were
             refused stay, and so does the knowledge of what was sent.
+        classes: Of a multiclass task: its classes, in the order of the scores.
+        retention: How long `otel-ml-metrics maintain` keeps predictions and labels, in whole dates; None for ever.
+            Windows keep their values all the same. At least the attribution window, the grace and one window.
+        weighted: Count each row as often as its `weight` says, in every measure that does not say otherwise.
 
     Raises:
         ConfigurationError: Says what was found, what was expected and what to do.
@@ -64,9 +76,12 @@ class Evaluation:
     name: str
     model: str
     task: str
+    classes: tuple[str, ...]
     service: str
     predictions: str
-    labels: LabelFiles
+    foreign: ForeignLog | None
+    sample: float
+    labels: Labels
     ledger: str
     window: Duration
     window_offset: timedelta
@@ -79,14 +94,17 @@ class Evaluation:
     resend_revisions: bool
     provisional: bool
     outbox_retention: Duration
+    retention: Duration | None
+    weighted: bool
     measures: tuple[Measure, ...]
+    exact: tuple[Exact, ...]
 
     def __init__(
         self,
         *,
         model: str,
-        predictions: str | os.PathLike[str],
-        labels: LabelFiles | Mapping[str, Any],
+        predictions: str | os.PathLike[str] | ForeignLog | Mapping[str, Any],
+        labels: Labels | Mapping[str, Any] | Callable[..., object],
         ledger: str,
         attribution_window: str | timedelta,
         measures: Sequence[str | Measure | Mapping[str, Any]],
@@ -103,14 +121,20 @@ class Evaluation:
         provisional: bool = False,
         implicit_negative: Mapping[str, Any] | None = None,
         outbox_retention: str | timedelta = "30d",
+        retention: str | timedelta | None = None,
+        weighted: bool = False,
+        classes: Sequence[str] | None = None,
     ) -> None:
         self.model = declared.text("model", model)
         self.task = declared.choice("task", task, TASKS)
+        self.classes = declared.classes(classes, self.task)
         self.service = declared.text("service", self.model if service is None else service)
         self.name = declared.text("name", f"{self.service}/{self.model}" if name is None else name)
-        self.predictions = declared.path("predictions", predictions)
-        self.labels = declared.label_files(labels)
+        logged = declared_predictions.predictions(predictions)
+        self.foreign, self.sample = logged.foreign, logged.sample
+        self.labels = declared_labels.labels(labels, self.task)
         self.ledger = declared.ledger_url(ledger)
+        self.predictions = _beside(self.ledger, self.name) if logged.folder is None else logged.folder
         self.window = declared.duration("window", window)
         self.window_offset = declared.window_offset(window_offset, self.window)
         self.attribution_window = declared.duration("attribution_window", attribution_window)
@@ -124,7 +148,11 @@ class Evaluation:
         self.resend_revisions = declared.switch("resend_revisions", resend_revisions)
         self.provisional = declared.switch("provisional", provisional)
         self.outbox_retention = declared.duration("outbox_retention", outbox_retention)
-        self.measures = declared.measures(measures, self.task)
+        self.retention = None if retention is None else declared.duration("retention", retention)
+        self.weighted = declared.switch("weighted", weighted)
+        self.measures, self.exact = declared_measures.measures(
+            measures, self.task, classes=self.classes, weighted=self.weighted
+        )
         self._check()
 
     @classmethod
@@ -153,6 +181,11 @@ class Evaluation:
         return self.maturities[-1]
 
     @property
+    def within(self) -> Duration:
+        """How long before an outcome the prediction about its entity may lie, where labels name entities."""
+        return self.labels.window or self.attribution_window
+
+    @property
     def slice_fields(self) -> tuple[str, ...]:
         """Every field that slices, once, in a fixed order."""
         return tuple(sorted({field for fields_crossed in self.slices for field in fields_crossed}))
@@ -174,13 +207,31 @@ class Evaluation:
             "weight": "number",
             "duration": "number",
             "acted_on": "boolean",
+            ID_GROUP: "number",
         }
         slices: dict[str, Kind] = dict.fromkeys(self.slice_fields, "string")
         needed = {column for measure in self.measures for column in measure.columns()}
         others: dict[str, Kind] = dict.fromkeys(sorted(needed - known.keys()), "number")
         return others | known | slices
 
+    def _check_retention(self) -> None:
+        """See that nothing is retired of which labels may still come."""
+        least = timedelta(seconds=self.horizon.seconds_whole + self.window.seconds_whole)
+        if self.retention is not None and self.retention < least:
+            message = (
+                f"found {self.retention}, expected at least {Duration(least)}, the attribution window with its grace"
+                " and one window: labels of younger predictions may still come."
+            )
+            raise ConfigurationError(message, "retention")
+
     def _check(self) -> None:
+        if self.foreign is not None:
+            message = "logs that something else writes cannot be taken over yet. Give the folder of a prediction log."
+            raise ConfigurationError(message, "predictions")
+        self._check_retention()
+        if self.exact:
+            message = f"{self.exact[0].name!r} is an exact measure, which is not evaluated yet. Leave it out."
+            raise ConfigurationError(message, "measures")
         if self.resend_revisions and self.timestamps != "event":
             message = "revised values are sent again in event mode only. Say timestamps: event, or leave this out."
             raise ConfigurationError(message, "resend_revisions")
@@ -190,8 +241,7 @@ class Evaluation:
         for at, measure in enumerate(self.measures):
             for state in measure.states:
                 try:
-                    if isinstance(state, Sum):
-                        state.check(self.kinds)
+                    state.check(self.kinds)
                 except ExpressionError as error:
                     raise ConfigurationError(str(error), f"measures[{at}]") from error
 
@@ -210,14 +260,35 @@ def _arguments(content: object, folder: Path) -> dict[str, Any]:
             message = f"{required!r} is missing. It has no default, since no guess would be safe."
             raise ConfigurationError(message)
     arguments = {name: value for name, value in content.items() if value is not None or name not in _OPTIONAL}
-    arguments["predictions"] = _anchored(arguments["predictions"], folder)
+    arguments["predictions"] = _anchored_source(arguments["predictions"], folder)
     arguments["ledger"] = _anchored_url(arguments["ledger"], folder)
-    if isinstance(arguments["labels"], dict) and "path" in arguments["labels"]:
-        arguments["labels"] = arguments["labels"] | {"path": _anchored(arguments["labels"]["path"], folder)}
+    if isinstance(arguments["labels"], dict):
+        arguments["labels"] = _anchored_source(arguments["labels"], folder)
     return arguments
 
 
-_OPTIONAL: Final = frozenset({"service", "name", "window_offset", "implicit_negative", "slices", "maturities"})
+_OPTIONAL: Final = frozenset(
+    {"service", "name", "window_offset", "implicit_negative", "slices", "maturities", "retention"}
+)
+
+
+def _beside(ledger: str, name: str) -> str:
+    """Folder of the log that foreign predictions are taken over into, where none is named."""
+    if not ledger.startswith("sqlite:///"):
+        message = (
+            "the ledger is no file that the predictions could be put beside. Say in which folder of this machine they"
+            " are taken over into, such as into: data/predictions."
+        )
+        raise ConfigurationError(message, "predictions.into")
+    return str(Path(ledger.removeprefix("sqlite:///")).parent / f"{quote(name, safe='')}-predictions")
+
+
+def _anchored_source(source: object, folder: Path) -> object:
+    """A source whose relative paths start at a folder."""
+    if not isinstance(source, dict):
+        return _anchored(source, folder)
+    paths = {name: _anchored(source[name], folder) for name in ("path", "into") if name in source}
+    return source | paths | ({"url": _anchored_url(source["url"], folder)} if "url" in source else {})
 
 
 def _anchored(path: object, folder: Path) -> object:

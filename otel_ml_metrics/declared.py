@@ -5,45 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Any, Final, NoReturn
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from otel_ml_metrics.errors import ConfigurationError, ExpressionError, suggest
-from otel_ml_metrics.expressions import Expression
+from otel_ml_metrics.errors import ConfigurationError, suggest
 from otel_ml_metrics.instants import Duration
-from otel_ml_metrics.measures.custom import mean_measure, ratio_measure, sum_measure
-from otel_ml_metrics.measures.measure import Measure
-from otel_ml_metrics.measures.table import MEASURES, measures_for
+from otel_ml_metrics.measures.multiclass import CLASSES_AT_MOST
 from otel_ml_metrics.semconv import RESERVED_FIELDS
+from otel_ml_metrics.storage.locations import checked_location
 
-_FORMS: Final = ("sum", "mean", "ratio")
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _PASSWORD: Final = re.compile(r"(?<=:)[^:/@]+(?=@)")
+_OF_LABELS: Final = frozenset(
+    {"entity", "file_row_number", "filename", "label", "occurred_us", "received_us", "revision"}
+)
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelFiles:
-    """A folder of Parquet or CSV files that grows by new files.
-
-    Args:
-        path: A file, a folder or a pattern; CSV if it ends in .csv or .csv.gz, else Parquet.
-        id: Column of the prediction's id.
-        label: Column of the ground truth.
-        received_at: Column of the instant at which the label reached us.
-        revision: Column of a whole number that orders labels received at the same instant.
-        zone: IANA zone of instants that name none, such as `UTC`; without it they are refused.
-    """
-
-    path: str
-    id: str = "prediction_id"
-    label: str = "label"
-    received_at: str = "received_at"
-    revision: str | None = None
-    zone: str | None = None
 
 
 def check_names(where: str, found: Mapping[str, Any], allowed: set[str]) -> None:
@@ -54,7 +30,7 @@ def check_names(where: str, found: Mapping[str, Any], allowed: set[str]) -> None
             raise ConfigurationError(message, f"{where}.{name}" if where else name)
 
 
-def _refuse(where: str, found: object, expected: str) -> NoReturn:
+def refuse(where: str, found: object, expected: str) -> NoReturn:
     """Say what was found and what was expected."""
     message = f"found {found!r}, expected {expected}."
     raise ConfigurationError(message, where)
@@ -63,43 +39,43 @@ def _refuse(where: str, found: object, expected: str) -> NoReturn:
 def text(where: str, found: object) -> str:
     """A text that is not empty."""
     if not isinstance(found, str) or not found.strip():
-        _refuse(where, found, "a text that is not empty")
+        refuse(where, found, "a text that is not empty")
     return found
 
 
 def path(where: str, found: object) -> str:
-    """A path as text."""
+    """A path as text, or a URL of an object store."""
     if isinstance(found, os.PathLike):
         found = os.fspath(found)
-    return text(where, found)
+    return checked_location(where, text(where, found))
 
 
 def choice(where: str, found: object, choices: Sequence[str]) -> str:
     """One of a few texts."""
     if not isinstance(found, str) or found not in choices:
         hint = suggest(found, choices) if isinstance(found, str) else ""
-        _refuse(where, found, f"one of {', '.join(choices)}; {hint}".rstrip("; ."))
+        refuse(where, found, f"one of {', '.join(choices)}; {hint}".rstrip("; ."))
     return found
 
 
 def switch(where: str, found: object) -> bool:
     """True or false."""
     if not isinstance(found, bool):
-        _refuse(where, found, "true or false")
+        refuse(where, found, "true or false")
     return found
 
 
 def items(where: str, found: object) -> Sequence[Any]:
     """A list; a text is none."""
     if isinstance(found, (str, Mapping)) or not isinstance(found, Sequence):
-        _refuse(where, found, "a list")
+        refuse(where, found, "a list")
     return found
 
 
 def duration(where: str, found: object) -> Duration:
     """A duration with its unit."""
     if not isinstance(found, (str, timedelta)):
-        _refuse(where, found, "a duration with its unit, such as 6h or 1d")
+        refuse(where, found, "a duration with its unit, such as 6h or 1d")
     try:
         return Duration(found)
     except ValueError as error:
@@ -112,8 +88,22 @@ def window_offset(found: object, window: Duration) -> timedelta:
         return timedelta()
     offset = duration("window_offset", found)
     if offset >= window:
-        _refuse("window_offset", str(offset), f"less than the window, {window}")
+        refuse("window_offset", str(offset), f"less than the window, {window}")
     return timedelta(seconds=offset.seconds_whole)
+
+
+def classes(found: object, task: str) -> tuple[str, ...]:
+    """The classes of a multiclass task, in the order of its scores; none of any other."""
+    if found is None and task != "multiclass":
+        return ()
+    if task != "multiclass":
+        refuse("classes", found, f"none, since a {task} task has no list of classes")
+    if found is None:
+        refuse("classes", found, "the list of the classes, in the order of the scores")
+    named = tuple(text(f"classes[{at}]", each) for at, each in enumerate(items("classes", found)))
+    if not 1 < len(set(named)) == len(named) <= CLASSES_AT_MOST:
+        refuse("classes", list(named), f"2 to {CLASSES_AT_MOST} different classes")
+    return named
 
 
 def grace(found: object, task: str) -> Duration | None:
@@ -121,12 +111,12 @@ def grace(found: object, task: str) -> Duration | None:
     if found is None:
         return None
     if not isinstance(found, Mapping):
-        _refuse("implicit_negative", found, "a mapping such as {grace: 1d}")
+        refuse("implicit_negative", found, "a mapping such as {grace: 1d}")
     check_names("implicit_negative", found, {"grace"})
     if task != "binary":
-        _refuse("implicit_negative", task, "a binary task, since only there silence can mean no")
+        refuse("implicit_negative", task, "a binary task, since only there silence can mean no")
     if "grace" not in found:
-        _refuse("implicit_negative", dict(found), "a mapping such as {grace: 1d}")
+        refuse("implicit_negative", dict(found), "a mapping such as {grace: 1d}")
     return duration("implicit_negative.grace", found["grace"])
 
 
@@ -136,7 +126,7 @@ def maturities(found: object, attribution: Duration, grace: Duration | None) -> 
     for at, item in enumerate(items("maturities", found)):
         age = duration(f"maturities[{at}]", item)
         if age > attribution:
-            _refuse(f"maturities[{at}]", str(age), f"at most the attribution window, {attribution}")
+            refuse(f"maturities[{at}]", str(age), f"at most the attribution window, {attribution}")
         ages[age.seconds_whole] = age
     if grace is not None:
         last = Duration(timedelta(seconds=attribution.seconds_whole + grace.seconds_whole))
@@ -152,132 +142,35 @@ def slices(found: object) -> tuple[tuple[str, ...], ...]:
         names = [item] if isinstance(item, str) else list(items(where, item))
         for name in names:
             if not isinstance(name, str) or not _FIELD.fullmatch(name):
-                _refuse(where, name, "the name of a field: letters, digits and _, a letter first")
+                refuse(where, name, "the name of a field: letters, digits and _, a letter first")
+            if name in _OF_LABELS:
+                message = f"{name!r} is the name of a column that labels have here. Log the field under another name."
+                raise ConfigurationError(message, where)
             if name in RESERVED_FIELDS:
                 message = f"{name!r} is a name of our own and no slice; version and variant split values under by:."
                 raise ConfigurationError(message, where)
         if not names or len(set(names)) < len(names):
-            _refuse(where, item, "a field, or a list of different fields")
+            refuse(where, item, "a field, or a list of different fields")
         crossed[tuple(sorted(names))] = None
     return tuple(crossed)
 
 
-def _check_zone(found: str | None) -> None:
-    if found is None:
-        return
-    try:
-        ZoneInfo(found)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        near = get_close_matches(found, available_timezones(), n=1)
-        message = (
-            f"{found!r} is no time zone. Write one of IANA's names, such as {(near or ['Europe/Berlin'])[0]} or UTC."
-        )
-        raise ConfigurationError(message, "labels.zone") from error
-
-
-def label_files(found: object) -> LabelFiles:
-    """Where labels are."""
-    if isinstance(found, LabelFiles):
-        _check_zone(found.zone)
-        return replace(found)
-    if not isinstance(found, Mapping):
-        _refuse("labels", found, "a mapping such as {path: labels/*.parquet, label: late, received_at: landed_at}")
-    names = {each.name for each in fields(LabelFiles)}
-    check_names("labels", found, names)
-    if "path" not in found:
-        _refuse("labels", dict(found), "a path: of files with labels")
-    for name, value in found.items():
-        if value is not None:
-            path(f"labels.{name}", value)
-    _check_zone(found.get("zone"))
-    return LabelFiles(**{name: path(f"labels.{name}", value) for name, value in found.items() if value is not None})
-
-
-def ledger_url(found: object) -> str:
-    """The URL of the ledger; `${NAME}` is read from the environment."""
-    url = text("ledger", found)
+def with_environment(where: str, found: str) -> str:
+    """A text whose parts `${NAME}` are read from the environment."""
 
     def fill(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
             message = f"the environment variable {match[1]} is not set. Set it; a secret does not belong in this file."
-            raise ConfigurationError(message, "ledger")
+            raise ConfigurationError(message, where)
         return os.environ[match[1]]
 
-    url = _VARIABLE.sub(fill, url)
+    return _VARIABLE.sub(fill, found)
+
+
+def ledger_url(found: object) -> str:
+    """The URL of the ledger; `${NAME}` is read from the environment."""
+    url = with_environment("ledger", text("ledger", found))
     if not url.startswith(("sqlite:///", "postgresql")) or url.endswith((":///", ":memory:")):
         hidden = _PASSWORD.sub("***", str(found))
-        _refuse("ledger", hidden, "a URL such as sqlite:///data/ledger.db or postgresql+psycopg://user@host/name")
+        refuse("ledger", hidden, "a URL such as sqlite:///data/ledger.db or postgresql+psycopg://user@host/name")
     return url
-
-
-def measures(found: object, task: str) -> tuple[Measure, ...]:
-    """The measures, each name once."""
-    measures: dict[str, Measure] = {}
-    for at, item in enumerate(items("measures", found)):
-        where = f"measures[{at}]"
-        measure = _measure(where, item, task)
-        if measure.name in measures:
-            message = f"{measure.name!r} is there twice; give one of them another name."
-            raise ConfigurationError(message, where)
-        measures[measure.name] = measure
-    if not measures:
-        message = f"there is no measure. Fit for a {task} task: {', '.join(measures_for(task))}."
-        raise ConfigurationError(message, "measures")
-    return tuple(measures.values())
-
-
-def _measure(where: str, found: object, task: str) -> Measure:
-    if isinstance(found, Measure):
-        return found
-    if isinstance(found, Mapping):
-        return _custom(where, found)
-    built_in = measures_for(task)
-    if not isinstance(found, str) or found not in built_in:
-        hint = suggest(found, built_in) if isinstance(found, str) else ""
-        message = f"{found!r} is no measure of a {task} task. {hint}"
-        raise ConfigurationError(message, where)
-    return built_in[found]
-
-
-def _custom(where: str, found: Mapping[str, Any]) -> Measure:
-    """A measure declared by expressions."""
-    check_names(where, found, {"name", "unit", "description", "direction", "rows", *_FORMS})
-    forms = [form for form in _FORMS if form in found]
-    if len(forms) != 1:
-        _refuse(where, sorted(found), f"a name, a unit, a description and one of {', '.join(_FORMS)}")
-    for required in ("name", "unit", "description"):
-        if required not in found:
-            message = f"{required!r} is missing: dashboards show it."
-            raise ConfigurationError(message, where)
-        if not isinstance(found[required], str):
-            _refuse(f"{where}.{required}", found[required], 'a text; a unit of 1 is written in quotes, "1"')
-    if found["name"] in MEASURES:
-        message = f"{found['name']!r} is a built-in measure; give this one another name."
-        raise ConfigurationError(message, f"{where}.name")
-    facts = {name: value for name, value in found.items() if name not in _FORMS}
-    try:
-        return _formed(where, forms[0], found[forms[0]], facts)
-    except ExpressionError as error:
-        raise ConfigurationError(str(error), f"{where}.{forms[0]}") from error
-    except ConfigurationError as error:
-        inner = error.where if error.where.startswith(where) else f"{where}.{error.where}".rstrip(".")
-        raise ConfigurationError(error.message, inner) from error
-
-
-def _formed(where: str, form: str, expression: object, facts: dict[str, Any]) -> Measure:
-    if form == "ratio":
-        if not isinstance(expression, Mapping) or set(expression) != {"numerator", "denominator"}:
-            _refuse(f"{where}.ratio", expression, "a mapping with numerator and denominator")
-        above, below = (_expression(f"{where}.ratio.{part}", expression[part]) for part in ("numerator", "denominator"))
-        return ratio_measure(**facts, numerator=above, denominator=below)
-    make = sum_measure if form == "sum" else mean_measure
-    return make(**facts, expression=_expression(f"{where}.{form}", expression))
-
-
-def _expression(where: str, found: object) -> Expression | str:
-    """An expression; YAML reads `sum: 1` as a number."""
-    if isinstance(found, (bool, int, float)):
-        return str(found)
-    if not isinstance(found, (str, Expression)):
-        _refuse(where, found, "an expression")
-    return found

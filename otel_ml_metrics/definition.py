@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.configuration import Evaluation
 
-_FIXED: Final = ("model", "task", "window", "window_offset", "tile", "attribution_window", "grace", "by")
+_FIXED: Final = ("model", "task", "window", "window_offset", "tile", "attribution_window", "grace", "by", "sample")
 
 
 def definition_of(evaluation: Evaluation) -> dict[str, Any]:
     """What the sums mean, as plain JSON; durations in seconds, a measure as the keys of its sums."""
-    return {
+    sampled = {"sample": evaluation.sample} if evaluation.sample < 1 else {}
+    return sampled | {
         "model": evaluation.model,
         "task": evaluation.task,
         "window": evaluation.window.seconds_whole,
@@ -39,7 +40,9 @@ def check_definition(evaluation: Evaluation, kept: Mapping[str, Any]) -> None:
     """
     found = definition_of(evaluation)
     changes = [
-        f"{name} was {kept.get(name)!r} and is {found[name]!r}" for name in _FIXED if found[name] != kept.get(name)
+        f"{name} was {kept.get(name)!r} and is {found.get(name)!r}"
+        for name in _FIXED
+        if found.get(name) != kept.get(name)
     ]
     changes += [
         f"the measure {name!r} has another expression (give the new one another name)"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_ml_metrics import semconv
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 Changes = dict["GroupKey", frozenset[str]]
 
+CLOSED_WINDOWS: Final = 30
+"""Complete windows from which the share of labels to expect is taken."""
+
 _NANO_PER_US: Final = 1_000
 
 
@@ -36,6 +40,9 @@ class Totals:
         delays: By version and variant, as JSON: counts per bin of the delay, and their sum in microseconds.
         revisions: Revised final values by version and variant, as JSON.
         undefined: Values that could not be given, by reason.
+        skewed: Labels received before their prediction, by version and variant, as JSON.
+        closed: By version and variant, as JSON: of the newest complete windows, by start, the labelled predictions at
+            each maturity in seconds.
         shown: The highest count that was sent, by series.
     """
 
@@ -43,6 +50,8 @@ class Totals:
     delays: dict[str, list[int]] = field(default_factory=dict)
     revisions: dict[str, int] = field(default_factory=dict)
     undefined: dict[str, int] = field(default_factory=dict)
+    skewed: dict[str, int] = field(default_factory=dict)
+    closed: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     shown: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -55,13 +64,25 @@ class Totals:
 
     def to_dict(self) -> dict[str, Any]:
         """What the ledger keeps."""
-        return {name: dict(getattr(self, name)) for name in ("labels", "delays", "revisions", "undefined", "shown")}
+        return {each.name: dict(getattr(self, each.name)) for each in fields(self)}
 
     def add_label(
-        self, *, version: str, variant: str, status: str, delay_bin: int, labels: int, delay_us: int, **_place: int
+        self,
+        *,
+        version: str,
+        variant: str,
+        status: str,
+        delay_bin: int,
+        labels: int,
+        delay_us: int,
+        skewed: int,
+        **_place: int,
     ) -> None:
         """Count labels (or take some back), wherever they belong; the late ones have no place among the delays."""
         self.labels[status] += labels
+        if skewed:
+            key = split_key(version, variant)
+            self.skewed[key] = self.skewed.get(key, 0) + skewed
         if status == "late":
             return
         bins = len(semconv.LABEL_DELAY_BOUNDS) + 1
@@ -69,10 +90,38 @@ class Totals:
         kept[delay_bin] += labels
         kept[bins] += delay_us
 
+    def add_closed(self, key: str, window_us: int, labelled: Mapping[int, int]) -> None:
+        """Note how many predictions of a complete window were labelled at each maturity; old windows are forgotten."""
+        windows = self.closed.setdefault(key, {})
+        windows[str(window_us)] = {str(maturity): count for maturity, count in labelled.items()}
+        for old in sorted(windows, key=int)[:-CLOSED_WINDOWS]:
+            del windows[old]
+
+    def completeness(self, key: str) -> dict[int, float]:
+        """Share of the labels of complete windows that were there at each maturity."""
+        counts: Counter[int] = Counter()
+        for window in self.closed[key].values():
+            counts.update({int(maturity): count for maturity, count in window.items()})
+        whole = counts[max(counts)]
+        return {maturity: count / whole for maturity, count in sorted(counts.items())} if whole else {}
+
 
 def split_key(version: str, variant: str) -> str:
     """Version and variant as a key of the totals, whatever characters they have."""
     return json.dumps([version, variant])
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Labels that wait for their prediction.
+
+    Args:
+        labels: How many.
+        age_us: Since when the oldest of them does.
+    """
+
+    labels: int = 0
+    age_us: int = 0
 
 
 class Emission:
@@ -116,23 +165,37 @@ class Emission:
             points += found + self._of_values(group, time, changes.get(key, frozenset()))
         return points
 
-    def counts(self, totals: Totals, *, waiting: int) -> list[LaggingPoint]:
-        """The cumulative metrics, and the labels that wait."""
-        points = [
-            self._counter(totals, semconv.LABELS, {semconv.LABEL_STATUS: status}, count)
-            for status, count in totals.labels.items()
+    def counts(self, totals: Totals, *, waiting: Waiting) -> list[LaggingPoint]:
+        """The cumulative metrics, the labels that wait, and how many are to be expected."""
+        counters = [
+            *((semconv.LABELS, {semconv.LABEL_STATUS: status}, count) for status, count in totals.labels.items()),
+            *((semconv.LABELS_SKEWED, self._split(*json.loads(key)), n) for key, n in sorted(totals.skewed.items())),
+            *(
+                (semconv.EVALUATION_REVISIONS, self._split(*json.loads(key)), count)
+                for key, count in sorted(totals.revisions.items())
+            ),
+            *((semconv.EVALUATION_UNDEFINED, {semconv.REASON: why}, n) for why, n in sorted(totals.undefined.items())),
         ]
-        points += [
-            self._counter(totals, semconv.EVALUATION_REVISIONS, self._split(*json.loads(key)), count)
-            for key, count in sorted(totals.revisions.items())
-        ]
-        points += [
-            self._counter(totals, semconv.EVALUATION_UNDEFINED, {semconv.REASON: reason}, count)
-            for reason, count in sorted(totals.undefined.items())
-        ]
+        points = [self._counter(totals, *each) for each in counters]
         points += [self._delays(key, kept) for key, kept in sorted(totals.delays.items())]
-        points.append(self._gauge(semconv.LABELS_WAITING, self._model(), self._now, waiting))
+        points += [point for key in sorted(totals.closed) for point in self._completeness(key, totals)]
+        points.append(self._gauge(semconv.LABELS_WAITING, self._model(), self._now, waiting.labels))
+        points.append(self._gauge(semconv.LABELS_WAITING_AGE, self._model(), self._now, waiting.age_us / SECOND_US))
         return points
+
+    def _completeness(self, key: str, totals: Totals) -> list[LaggingPoint]:
+        shown = {each.seconds_whole: str(each) for each in self._evaluation.maturities}
+        attributes = self._model() | self._split(*json.loads(key))
+        return [
+            self._gauge(
+                semconv.LABEL_COMPLETENESS,
+                attributes | {semconv.EVALUATION_MATURITY: shown[maturity]},
+                self._now,
+                share,
+            )
+            for maturity, share in totals.completeness(key).items()
+            if maturity in shown
+        ]
 
     def _of_group(self, group: Group, time: int) -> list[LaggingPoint]:
         attributes = self._attributes(group)

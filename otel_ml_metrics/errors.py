@@ -18,6 +18,7 @@ OtelMLMetricsError
 ├── install an extra
 │   └── MissingExtraError (ImportError)    an optional dependency is not installed
 └── retry
+    ├── LogBusyError (TimeoutError)        another process maintains the prediction log
     ├── LedgerBusyError (TimeoutError)     another run holds the ledger
     ├── LedgerLostError (ConnectionError)  the connection to the ledger was lost
     └── LedgerMovedError (RuntimeError)    another run committed while this one was reading
@@ -153,6 +154,10 @@ class MissingExtraError(OtelMLMetricsError, ImportError):
     def __str__(self) -> str:
         advice = f"Run: pip install 'otel-ml-metrics[{self.extra}]'"
         return f"{self.purpose} needs {self.package}, which is not installed. {advice}"
+
+
+class LogBusyError(_ToldError, TimeoutError):
+    """Another process maintains the prediction log; run again later."""
 
 
 class LedgerBusyError(_ToldError, TimeoutError):

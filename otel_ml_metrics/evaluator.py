@@ -24,6 +24,7 @@ from otel_ml_metrics.instants import from_us, iso, to_us
 from otel_ml_metrics.intake import Reading
 from otel_ml_metrics.ledger.outbox import Outbox
 from otel_ml_metrics.ledger.store import Ledger
+from otel_ml_metrics.retired import as_retired
 from otel_ml_metrics.sending import send
 from otel_ml_metrics.telemetry.delivery import Delivery
 from otel_ml_metrics.valuation import Valuation
@@ -78,7 +79,7 @@ class Evaluator:
             os.environ if environ is None else environ, service=evaluation.service, evaluation=evaluation.name
         )
         self._calendar = Calendar.of(evaluation)
-        self._ledger = Ledger(evaluation.ledger, name=evaluation.name, label_kind=evaluation.kinds["label"])
+        self._ledger = Ledger.of(evaluation)
         self._engine: Engine = DuckDBEngine()
         self._valuation = Valuation(evaluation, self._calendar, self._engine)
 
@@ -187,11 +188,11 @@ class Evaluator:
         if dry_run:
             message = "Measures, slices or maturities changed since the last run, which a dry run cannot take over."
             raise LedgerMismatchError(message)
-        earlier = self._rebuild(head, as_of_us, as_of_us)
+        earlier = self._rebuild(head, as_of_us, as_of_us, reread=False)
         report = self._advance(self._ledger.head(), as_of_us, dry_run=False)
         return replace(report, values=(*earlier.values, *report.values))
 
-    def _rebuild(self, head: Head, start: int, end: int) -> Report:
+    def _rebuild(self, head: Head, start: int, end: int, *, reread: bool) -> Report:
         """Recompute the windows of a range under the evaluation as it is, and commit what they add up to.
 
         A ledger holds sums of one definition, so a changed one recomputes every window there is.
@@ -200,8 +201,12 @@ class Evaluator:
         if self._is_extended(head) and tiles:
             start = min(start, self._calendar.window_of(tiles[0]))
             end = max(end, self._calendar.end_of(self._calendar.window_of(tiles[-1])))
+        first = self._ledger.retired().first_window(self._calendar)
+        if first is not None:  # what was retired keeps the sums that it has
+            start, end = max(start, first), max(end, first)
         self._tell(0)
-        intake = Reading(self._evaluation, self._engine, self._ledger).retake(start_us=start, end_us=end)
+        reading = Reading(self._evaluation, self._engine, self._ledger)
+        intake = reading.retake(start_us=start, end_us=end, reread_until_us=head.as_of_us if reread else None)
         rebuilt = frozenset(tile for tile in tiles if start <= tile < end)
         return self._commit(self._step(head, intake, head.as_of_us or 0, rebuilt=rebuilt), head, intake)
 
@@ -213,9 +218,10 @@ class Evaluator:
                 raise LedgerMismatchError(message)
             tiles = ledger.tiles()
             states = ledger.states(tiles)
+            retirement = ledger.retired()
         windows = {self._calendar.window_of(tile) for tile in tiles}
         judgements = [each for each in self._calendar.judgements(windows, as_of_us=as_of_us) if each.is_final]
-        groups = self._valuation.groups(states, judgements)
+        groups = as_retired(self._valuation.groups(states, judgements), retirement, self._evaluation)
         return Report(
             evaluation=self._evaluation.name,
             model=self._evaluation.model,
@@ -229,14 +235,19 @@ class Evaluator:
         )
 
     def backfill(self, since: datetime, until: datetime) -> Report:
-        """Recompute the windows that overlap `[since, until)` from log and applied labels, and send what differs.
+        """Recompute the windows that overlap `[since, until)` from the log and the labels, and send what differs.
+
+        Labels are read again from their source, so that one which rewrote its past is believed from here on; where a
+        file is gone, what it said stays.
 
         Args:
             since: Start of the range by prediction time, with its zone.
             until: End of it, not included.
 
         Raises:
-            InstantError: An instant has no time zone, the range is empty, or the ledger is.
+            InstantError: An instant has no time zone, the range is empty, or the ledger is, or predictions of the
+                range were retired.
+            LabelSourceError: A label file cannot be read as it is declared; nothing was changed.
             LogError: The prediction log cannot be read; nothing was changed.
             LedgerMovedError: Another run committed meanwhile; nothing was changed.
         """
@@ -248,7 +259,18 @@ class Evaluator:
             raise InstantError(message)
         start = self._calendar.window_of(since_us)
         end = self._calendar.end_of(self._calendar.window_of(until_us - 1))
-        return self._send(self._rebuild(head, start, end))
+        self._see_rows_from(start)
+        return self._send(self._rebuild(head, start, end, reread=True))
+
+    def _see_rows_from(self, start: int) -> None:
+        """See that the windows from here on can be computed again."""
+        first = self._ledger.retired().first_window(self._calendar)
+        if first is not None and start < first:
+            message = (
+                f"The predictions of the window from {iso(from_us(start))} on were retired, so it cannot be computed"
+                f" again; it keeps the values that it has. Backfill from {iso(from_us(first))} on."
+            )
+            raise InstantError(message)
 
     def _advance(self, head: Head, as_of_us: int, *, dry_run: bool) -> Report:
         self._tell(0)

@@ -43,7 +43,7 @@ from otel_ml_metrics.operations import (
 __all__ = [
     "LARGEST", "Column", "Columns", "Expression", "Kind", "Kinds", "Literal", "Mask", "Operation", "clip", "col",
     "columns_present_sql", "evaluate", "exp", "floor", "lit", "ln", "maximum", "minimum", "number_sql", "parse",
-    "present", "present_sql", "sqrt", "where",
+    "present", "present_in", "present_sql", "sqrt", "where",
 ]  # fmt: skip
 
 MAXIMUM_DEPTH: Final = grammar.MAXIMUM_DEPTH
@@ -121,6 +121,10 @@ class Expression:
             return values & present
         return np.where(present, values, np.array(np.nan if values.dtype == np.float64 else None))
 
+    def replaced(self, columns: Mapping[str, Expression]) -> Expression:  # noqa: ARG002  # every node is asked the same way
+        """The same tree with other trees in the place of columns."""
+        return self
+
     def same_as(self, other: Expression) -> bool:
         """Whether both are the same tree."""
         return str(self) == str(other)
@@ -161,6 +165,10 @@ class Column(Expression):
     depth = 1
     size = 1
     may_miss = False
+
+    def replaced(self, columns: Mapping[str, Expression]) -> Expression:
+        """What stands in its place."""
+        return columns.get(self.name, self)
 
     def columns(self) -> frozenset[str]:
         """The column itself."""
@@ -258,6 +266,10 @@ class Operation(Expression):
     def precedence(self) -> int:
         """That of the operator."""
         return self.operator.precedence
+
+    def replaced(self, columns: Mapping[str, Expression]) -> Expression:
+        """The operation over the arguments, themselves replaced."""
+        return Operation(self.name, tuple(argument.replaced(columns) for argument in self.arguments))
 
     def columns(self) -> frozenset[str]:
         """Those of the arguments."""
@@ -446,6 +458,11 @@ def _loaded(array: NDArray[Any], kind: Kind) -> tuple[Array, Mask]:
         return array, np.ones(array.shape, np.bool_)
     strings = array.astype(object)
     return strings, np.not_equal(strings, np.array(None)) & np.equal(strings, strings)
+
+
+def present_in(column: NDArray[Any], kind: Kind) -> Mask:
+    """Where a column has a value: numbers are finite, however large."""
+    return _loaded(np.asarray(column), kind)[1]
 
 
 def _evaluated(expression: Expression, columns: Columns, kinds: Kinds) -> tuple[Array, Mask]:

@@ -11,33 +11,35 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from otel_ml_metrics.attribution.dates import PREFIX_LENGTH, dates_among
-from otel_ml_metrics.attribution.tables import LOST, TILED_SUMS, distinct, fact_schema, rows_where, values
-from otel_ml_metrics.engines import delta_statements as deltas
-from otel_ml_metrics.engines import row_statements as rows
-from otel_ml_metrics.engines.label_statements import Stretch, read_labels
-from otel_ml_metrics.engines.results import long_form
-from otel_ml_metrics.errors import LogError
+from otel_ml_metrics.attribution.dates import PREFIX_LENGTH, count_earlier, dates_among, id_range
+from otel_ml_metrics.attribution.tables import TILED_SUMS, values
+from otel_ml_metrics.engines import effect_statements as effects
+from otel_ml_metrics.engines import resolution_statements as resolutions
+from otel_ml_metrics.engines.text import text_sql
 from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of, to_us
-from otel_ml_metrics.labels.files import LabelFile, label_files
-from otel_ml_metrics.ledger.commit import InputFile
-from otel_ml_metrics.prediction_log.reader import Segment, segments
-from otel_ml_metrics.semconv import LABEL_DELAY_BOUNDS, RESERVED_FIELDS
+from otel_ml_metrics.label_intake import LabelIntake
+from otel_ml_metrics.log_intake import LogIntake
+from otel_ml_metrics.summing import Summing, delta_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
+    from otel_ml_metrics.attribution.inputs import Input
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
+    from otel_ml_metrics.engines.resolution_statements import Span
     from otel_ml_metrics.ledger.reader import LedgerReader
+    from otel_ml_metrics.log_intake import Logged
+    from otel_ml_metrics.summing import Summed
 
 SKEW_US: Final = 3_600 * SECOND_US
 """How much earlier than its prediction a label may seem to come, where its date has to be searched."""
 
+MOST_ROWS: Final = 2_500_000
+"""New predictions that are joined at a time: what a run keeps in memory does not grow with the log's first reading."""
+
 _FIRST_US: Final = to_us(datetime.min.replace(tzinfo=UTC))
 """The first instant that has a date; a label may say that it was received before."""
-
-_FACT: Final = "prediction_id, received_us, revision, label"
 
 
 @dataclass
@@ -49,14 +51,14 @@ class Intake:
         delta: What is added to the sums, by tile.
         facts: New facts by date of their prediction.
         replaced_dates: Dates whose facts are replaced.
-        pending: Labels that wait for their prediction.
+        pending: Labels that wait for their prediction, if they changed.
         lost: Rows of the log that repeat an id; None if there are no new ones.
-        label_changes: Rows of (tile_us, version, variant, status, delay_bin, labels, delay_us) to count.
+        label_changes: Rows of (tile_us, version, variant, status, delay_bin, labels, delay_us, skewed) to count.
         invalid: Label rows that cannot be used.
         warnings: What an operator should know.
     """
 
-    inputs: list[InputFile] = field(default_factory=list)
+    inputs: list[Input] = field(default_factory=list)
     delta: pa.Table = field(default_factory=TILED_SUMS.empty_table)
     facts: dict[str, pa.Table] = field(default_factory=dict)
     replaced_dates: frozenset[str] = frozenset()
@@ -65,6 +67,35 @@ class Intake:
     label_changes: list[dict[str, object]] = field(default_factory=list)
     invalid: pa.Table | None = None
     warnings: list[str] = field(default_factory=list)
+
+    def add(self, summed: Summed) -> None:
+        """Take in what a part of the rows adds up to."""
+        self.delta = pa.concat_tables([self.delta, summed.delta])
+        for date, facts in summed.facts.items():
+            self.facts[date] = pa.concat_tables([self.facts[date], facts]) if date in self.facts else facts
+        self.replaced_dates |= summed.replaced_dates
+        self.label_changes += summed.label_changes
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """New predictions that are joined at a time, and the ids whose labels can be theirs.
+
+    Args:
+        segments: Names; None for every new one.
+        first: Smallest id, None for all.
+        end: Smallest id past them, None for all.
+    """
+
+    segments: tuple[str, ...] | None = None
+    first: str | None = None
+    end: str | None = None
+
+    def chosen(self, relation: str) -> str:
+        """SQL of the labels in a relation that are of this batch."""
+        bounds = [f"prediction_id >= {text_sql(self.first)}"] if self.first is not None else []
+        bounds += [f"prediction_id < {text_sql(self.end)}"] if self.end is not None else []
+        return f"SELECT {effects.FACT} FROM {relation} WHERE {' AND '.join(bounds) or 'TRUE'}"
 
 
 class Reading:
@@ -80,10 +111,11 @@ class Reading:
         self._evaluation = evaluation
         self._engine = engine
         self._ledger = ledger
-        self._columns = rows.RowColumns.of(evaluation)
-        self._kind = evaluation.kinds["label"]
-        self._intake = Intake()
-        self.plan = delta_plan(evaluation, self._columns)
+        self._labels = LabelIntake(evaluation, engine, ledger)
+        self._log = LogIntake(evaluation, engine, ledger)
+        self._plan = delta_plan(evaluation, self._log.columns)
+        self._within_us = evaluation.within.us
+        self._retired_before = ledger.retired().before
 
     def take(self, *, as_of_us: int) -> Intake:
         """Read the labels received up to an instant, and the segments that are new.
@@ -93,169 +125,117 @@ class Reading:
             LabelSourceError: A label file cannot be read as it is declared.
             LogError: The prediction log cannot be read.
         """
-        self._take_labels(as_of_us)
-        old, new = self._take_segments()
+        labelled = self._labels.take(as_of_us=as_of_us)
+        logged = self._log.take()
+        intake = Intake(
+            inputs=labelled.inputs + logged.inputs,
+            lost=logged.lost,
+            invalid=labelled.invalid,
+            warnings=labelled.warnings + logged.warnings,
+        )
         waiting = self._ledger.pending()
-        self._engine.put("waiting", waiting)
-        moved = self._settle_repeated(old, new)
-        self._attribute(old, has_waiting=len(waiting) > 0)
-        self._note_pending(waiting)
-        self._add_up(moved=moved)
-        return self._intake
+        self._engine.put("waiting_before", waiting)
+        if self._labels.by_entity:
+            self._take_outcomes(intake, logged, waiting)
+        else:
+            self._take_facts(intake, logged, waiting)
+        return intake
 
-    def retake(self, *, start_us: int, end_us: int) -> Intake:
-        """Read a range of predictions and the labels that were applied to them again, as if nothing had been summed.
+    def retake(self, *, start_us: int, end_us: int, reread_until_us: int | None = None) -> Intake:
+        """Read a range of predictions and their labels again, as if nothing had been summed.
 
         Args:
             start_us: Start of the range, aligned to tiles.
             end_us: End of it, not included.
+            reread_until_us: Take the labels of these predictions from their source as it is now, received up to this
+                instant; None: those that were applied before.
 
         Raises:
+            LabelSourceError: A label file cannot be read as it is declared.
             LogError: The log cannot be read, or it has lost what was evaluated.
         """
-        listed = segments(self._evaluation.predictions, self._evaluation.model)
-        self._paths = {name: segment.path for name, segment in listed.items()}
-        dates = {date_of(day * DAY_US) for day in range(start_us // DAY_US, (end_us - 1) // DAY_US + 1)}
-        taken = [name for name, each in self._ledger.inputs("segment").items() if each.date in dates]
-        gone = [name for name in taken if name not in listed]
-        if gone:
-            message = f"The segment {gone[0]} was evaluated and is gone, so its windows cannot be computed again."
-            raise LogError(message)
-        lost = self._ledger.lost()
-        self._engine.put("lost", lost)
-        self._engine.put("waiting", fact_schema(self._kind).empty_table())
-        self._define("logged_rows", taken, without_lost=len(lost) > 0)
-        within = f"_predicted_us >= {start_us} AND _predicted_us < {end_us}"
-        self._engine.define("new_rows", f"SELECT * FROM logged_rows WHERE {within}")
-        self._define("old_rows", [], without_lost=False)
-        self._engine.materialise("moved_before", "SELECT * FROM old_rows")
-        self._engine.put("incoming", self._ledger.facts(dates).drop_columns(["date"]))
-        deltas.attribute(self._engine, self.plan, waiting=False)
-        self._add_up(moved=False)
-        return Intake(delta=self._intake.delta, warnings=self._intake.warnings)
+        dates = _dates_between(start_us, end_us)
+        taken = self._log.retake(dates, start_us=start_us, end_us=end_us)
+        applied = self._ledger.facts(dates).select(self._labels.schema.names)
+        intake = Intake()
+        if reread_until_us is None:
+            self._engine.put("incoming", applied)
+        else:
+            self._reread(intake, taken, applied, start_us=start_us, end_us=end_us, until_us=reread_until_us)
+        self._join(has_waiting=False)
+        summing = self._summing(moved=False, withdrawn=False)
+        intake.add(summing.add_up_anew(dates, reread=reread_until_us is not None))
+        return intake
 
-    # Labels
+    def _summing(self, *, moved: bool, withdrawn: bool) -> Summing:
+        return Summing(self._engine, self._ledger, self._plan, self._labels.schema, moved=moved, withdrawn=withdrawn)
 
-    def _take_labels(self, as_of_us: int) -> None:
-        """Define `incoming`, the good labels that are to be taken now; keep the bad ones aside."""
-        known = self._ledger.inputs("label")
-        found = label_files(self._evaluation.labels)
-        wanted = {name: file for name, file in found.items() if self._is_wanted(file, known.get(name), as_of_us)}
-        if not wanted:
-            self._engine.put("incoming", fact_schema(self._kind).empty_table())
-            return
-        noted = {name: (file.stat(), file.fingerprint()) for name, file in wanted.items()}
-        last = read_labels(self._engine, _stretches(wanted, known), self._evaluation.labels, kind=self._kind)
-        received = f"(received_us IS NULL OR received_us <= {as_of_us})"
-        self._engine.define(
-            "incoming", f"SELECT {_FACT} FROM raw_labels WHERE problem IS NULL AND is_open AND {received}"
-        )
-        invalid = self._engine.sql(
-            "SELECT filename, prediction_id, make_timestamp(received_us) AS received_at, CAST(label AS VARCHAR)"
-            " AS label,"
-            f" problem FROM raw_labels WHERE problem IS NOT NULL AND is_open AND {received} ORDER BY ALL"
-        )
-        self._intake.invalid = invalid if len(invalid) else None
-        for name, file in wanted.items():
-            stat, fingerprint = noted[name]
-            done = InputFile("label", name, stat, fingerprint, as_of_us, last.get(file.path))
-            self._intake.inputs.append(done)
+    def _join(self, *, has_waiting: bool) -> int:
+        fact = ", ".join(self._labels.schema.names)
+        return effects.attribute(self._engine, self._plan, fact=fact, waiting=has_waiting)
 
-    def _is_wanted(self, file: LabelFile, known: InputFile | None, as_of_us: int) -> bool:
-        if known is None:
-            return True
-        if known.stat != file.stat() and known.fingerprint != file.fingerprint():
-            self._intake.warnings.append(
-                f"The label file {file.path} changed after it was read; what changed is not used. Write new labels and"
-                " revisions into new files."
+    # Labels that name their prediction
+
+    def _take_facts(self, intake: Intake, logged: Logged, waiting: pa.Table) -> None:
+        """Let labels find their predictions, a part of the log at a time, and add up what they change."""
+        self._engine.put("withdrawn", self._labels.schema.empty_table())
+        left, too_old = [], 0
+        for batch in self._batches(logged):
+            if batch.segments is not None:
+                self._log.define("new_rows", batch.segments)
+            self._engine.define("incoming", batch.chosen("received"))
+            self._engine.define("waiting", batch.chosen("waiting_before"))
+            attributed = self._attribute(logged.old, has_waiting=len(waiting) > 0)
+            found = self._left(attributed, has_waiting=len(waiting) > 0)
+            too_old += sum(map(self._count_retired, found[:1]))
+            left += found
+            intake.add(self._summing(moved=logged.moved, withdrawn=False).add_up())
+        pending = pa.concat_tables([self._labels.schema.empty_table(), *left])
+        intake.pending = pending if len(pending) or len(waiting) else None
+        if too_old:
+            intake.warnings.append(
+                f"{too_old} labels are of predictions before {self._retired_before}, which were retired: they can be"
+                " attributed to none, and count as orphans once they have waited for as long as any."
             )
-            return False
-        taken, last = known.taken_until_us, known.last_us
-        return taken is not None and last is not None and taken < min(last, as_of_us)
 
-    # Segments
+    def _count_retired(self, facts: pa.Table) -> int:
+        """How many labels are of predictions that were retired, as far as their ids tell."""
+        before = self._retired_before
+        return 0 if before is None else count_earlier(facts.column("prediction_id"), before)
 
-    def _take_segments(self) -> tuple[list[InputFile], list[Segment]]:
-        """The segments that were taken before and are still there, and the new ones."""
-        listed = segments(self._evaluation.predictions, self._evaluation.model)
-        known = self._ledger.inputs("segment")
-        new = [segment for name, segment in listed.items() if name not in known]
-        self._paths = {name: segment.path for name, segment in listed.items()}
-        self._check_fields([segment.path for segment in new])
-        return [each for name, each in known.items() if name in listed], new
-
-    def _check_fields(self, new: list[str]) -> None:
-        if not new:
+    def _batches(self, logged: Logged) -> Iterator[_Batch]:
+        """All at once, or by the dates of the predictions: an id of ours says of which date it is."""
+        if logged.moved or len(logged.new) < 2 or any(each.foreign_ids for each in logged.inputs):  # noqa: PLR2004  # one segment
+            yield _Batch()
             return
-        wanted = {*self._columns.slices, *self._columns.kinds}
-        if not wanted <= rows.logged_types(self._engine, new).keys() | RESERVED_FIELDS:
-            rows.check_fields(self._engine, list(self._paths.values()), self._columns)
+        counts = self._engine.sql(
+            f"SELECT _predicted_us // {DAY_US} AS day, count(*) AS rows FROM new_rows GROUP BY day ORDER BY day"
+        ).to_pylist()
+        parts: list[list[str]] = [[]]
+        filled = 0
+        for row in counts:
+            if filled and filled + row["rows"] > MOST_ROWS:
+                parts.append([])
+                filled = 0
+            parts[-1].append(date_of(row["day"] * DAY_US))
+            filled += row["rows"]
+        starts = [id_range(dates[0])[0] for dates in parts[1:]]
+        for dates, first, end in zip(parts, [None, *starts], [*starts, None], strict=True):
+            names = tuple(each.name for each in logged.new if each.date in dates)
+            yield _Batch(names if len(parts) > 1 else None, first, end)
 
-    def _define(self, name: str, chosen: Iterable[str], *, without_lost: bool) -> None:
-        paths = [self._paths[each] for each in sorted(chosen)]
-        rows.define_rows(self._engine, name, paths, self._columns, without_lost=without_lost)
-
-    def _settle_repeated(self, old: list[InputFile], new: list[Segment]) -> bool:
-        """See which rows repeat an id. Materialises `moved_before`: rows that counted until now and do so no longer."""
-        lost = self._ledger.lost()
-        self._engine.put("lost", lost)
-        self._define("new_rows", [each.name for each in new], without_lost=False)
-        self._moved = 0
-        if new:
-            foreign = self._note_segments(new)
-            dates = {each.date for each in new}
-            rivals = [each.name for each in old if foreign or each.foreign_ids or each.date in dates]
-            self._define("old_rows", rivals, without_lost=len(lost) > 0)
-            if rows.repeated_rows(self._engine, has_old=bool(rivals)):
-                lost = self._lose(lost)
-        if not self._moved:
-            self._define("old_rows", [], without_lost=False)
-            self._engine.materialise("moved_before", "SELECT * FROM old_rows")
-        self._define("new_rows", [each.name for each in new], without_lost=len(lost) > 0)
-        self._has_lost = len(lost) > 0
-        return self._moved > 0
-
-    def _note_segments(self, new: list[Segment]) -> set[str]:
-        dates = sorted({each.date for each in new})
-        dated = {date: [each.path for each in new if each.date == date] for date in dates}
-        foreign = rows.foreign_segments(self._engine, dated)
-        self._intake.inputs += [
-            InputFile("segment", each.name, date=each.date, foreign_ids=each.name in foreign) for each in new
-        ]
-        return foreign
-
-    def _lose(self, lost: pa.Table) -> pa.Table:
-        losing = self._engine.sql(
-            "SELECT prediction_id, _predicted_us, _segment AS segment, _row AS row, _is_new FROM contenders"
-            " WHERE place > 1 ORDER BY ALL"
-        )
-        dates = [date_of(instant) for instant in values(losing, "_predicted_us")]
-        table = losing.append_column("date", pa.array(dates, pa.string())).select(LOST.names).cast(LOST)
-        self._moved = self._engine.materialise(
-            "moved_before",
-            "SELECT old_rows.* FROM old_rows JOIN contenders USING (_segment, _row) WHERE contenders.place > 1"
-            " AND NOT contenders._is_new",
-        )
-        self._intake.lost = pa.concat_tables([lost, table])
-        self._engine.put("lost", self._intake.lost)
-        self._intake.warnings.append(
-            f"{len(losing)} logged predictions repeat an id; the earliest of each id counts, the others do not."
-        )
-        return self._intake.lost
-
-    # Labels meet rows
-
-    def _attribute(self, old: list[InputFile], *, has_waiting: bool) -> None:
-        """Materialise `attributed`, reading only the dates that the labels can be of."""
+    def _attribute(self, old: list[Input], *, has_waiting: bool) -> int:
+        """Materialise `attributed`, reading only the dates that the labels can be of; how many found their row."""
         likely = self._likely(old)
-        self._define("old_rows", likely, without_lost=self._has_lost)
-        self._attributed = deltas.attribute(self._engine, self.plan, waiting=has_waiting)
+        self._log.define("old_rows", likely)
+        attributed = self._join(has_waiting=has_waiting)
         rest = {each.name for each in old if each.foreign_ids} - likely
-        if rest and len(self._engine.sql(f"{deltas.unmatched('incoming')} LIMIT 1")):
-            self._define("old_rows", likely | rest, without_lost=self._has_lost)
-            self._attributed = deltas.attribute(self._engine, self.plan, waiting=has_waiting)
+        if rest and len(self._engine.sql(f"{effects.unmatched('incoming')} LIMIT 1")):
+            self._log.define("old_rows", likely | rest)
+            attributed = self._join(has_waiting=has_waiting)
+        return attributed
 
-    def _likely(self, old: list[InputFile]) -> set[str]:
+    def _likely(self, old: list[Input]) -> set[str]:
         """Old segments that can hold the predictions of the incoming labels: by the id's date, or else searched."""
         if not old:
             return set()
@@ -276,135 +256,106 @@ class Reading:
             if each.date is not None and (each.date in dates or (each.foreign_ids and first <= each.date <= last))
         }
 
-    def _note_pending(self, waiting: pa.Table) -> None:
+    def _left(self, attributed: int, *, has_waiting: bool) -> list[pa.Table]:
+        """The labels that have no prediction yet."""
         [incoming] = values(self._engine.sql("SELECT count(*) AS labels FROM incoming"), "labels")
-        if not len(waiting) and incoming == self._attributed:
-            return  # a label finds one row at most, so each has found its own
-        parts = [self._engine.sql(deltas.unmatched("incoming"))]
-        if len(waiting):
-            parts.append(self._engine.sql(deltas.unmatched("waiting")))
-        schema = fact_schema(self._kind)
-        left = pa.concat_tables([part.cast(schema) for part in parts])
-        self._intake.pending = left if len(left) != len(waiting) or len(parts[0]) else None
+        if not has_waiting and incoming == attributed:
+            return []  # a label finds one row at most, so each has found its own
+        relations = ("incoming", "waiting") if has_waiting else ("incoming",)
+        return [self._engine.sql(effects.unmatched(each)).cast(self._labels.schema) for each in relations]
 
-    # Sums
+    # Labels that name an entity
 
-    def _add_up(self, *, moved: bool) -> None:
-        """Turn rows and labels, before and after, into what is added to the sums."""
-        before = self._take_facts_before()
-        is_simple = not (before or moved or self.plan.implicit_from is not None) and deltas.are_single(self._engine)
-        if is_simple:
-            deltas.define_single_effects(self._engine, self.plan)
-            self._intake.label_changes = deltas.single_label_counts(self._engine, self.plan)
+    def _take_outcomes(self, intake: Intake, logged: Logged, waiting: pa.Table) -> None:
+        """Let outcomes find the predictions about their entity, and add up what they change."""
+        self._engine.define("waiting", "SELECT * FROM waiting_before")
+        self._engine.define("incoming_outcomes", "SELECT * FROM received")
+        self._put_kept(waiting)
+        resolutions.unsettle(self._engine, within_us=self._within_us)
+        span = resolutions.open_outcomes(self._engine, within_us=self._within_us)
+        self._log.define("old_rows", set() if span is None else _between(logged.old, span))
+        resolutions.resolve(self._engine, within_us=self._within_us, take=self._evaluation.labels.take)
+        left = self._engine.sql(resolutions.still_waiting()).cast(self._labels.schema)
+        intake.pending = left if len(left) or len(waiting) else None
+        withdrawn = self._engine.materialise("withdrawn", resolutions.withdrawn()) > 0
+        self._join(has_waiting=False)
+        intake.add(self._summing(moved=logged.moved, withdrawn=withdrawn).add_up())
+
+    def _put_kept(self, waiting: pa.Table) -> None:
+        """Put `kept`: outcomes that were settled near the new rows, and those that wait."""
+        spans = [resolutions.reach(self._engine, each, self._within_us) for each in ("new_rows", "moved_before")]
+        dates = frozenset[str]().union(
+            *(_dates_between(span.first_us, span.last_us + 1) for span in spans if span is not None)
+        )
+        settled = self._ledger.facts(dates).select(self._labels.schema.names)
+        self._engine.put("kept", pa.concat_tables([settled, waiting]))
+
+    # Once more
+
+    def _reread(
+        self, intake: Intake, taken: list[Input], applied: pa.Table, *, start_us: int, end_us: int, until_us: int
+    ) -> None:
+        """Define `incoming`: the labels of a range of predictions, as their source has them now."""
+        since_us, last_us = start_us - SKEW_US, min(until_us, end_us + self._labels.reach_us)
+        labelled = self._labels.retake(start_us=since_us, end_us=end_us, until_us=until_us)
+        intake.inputs, intake.warnings = labelled.inputs, labelled.warnings
+        if self._labels.by_entity:
+            again = f"occurred_us BETWEEN {start_us} AND {end_us + self._within_us}"
+            strays = self._resolve_again(taken, start_us, end_us, again)
         else:
-            self._before_and_after()
-        self._keep_facts(moved=moved)
-        parts = [self._long(deltas.prediction_sums(self.plan, "new_rows", sign=1), deltas.prediction_names(self.plan))]
-        if moved:
-            query = deltas.prediction_sums(self.plan, "moved_before", sign=-1)
-            parts.append(self._long(query, deltas.prediction_names(self.plan)))
-        parts.append(self._long(deltas.label_sums(self.plan), deltas.label_names(self.plan)))
-        parts += [self._long(deltas.bin_sums(self.plan), deltas.bin_names(binned)) for binned in self.plan.binned]
-        self._intake.delta = pa.concat_tables(parts)
-
-    def _long(self, query: str, names: list[str]) -> pa.Table:
-        return long_form(self._engine.sql(query), names, self.plan.slice_fields)
-
-    def _take_facts_before(self) -> int:
-        """Keep the labels that were applied before to the rows at hand as `facts_before`; how many they are."""
-        stored = self._stored_facts()
-        self._engine.put("facts_stored", stored)
-        if not len(stored):
-            self._engine.put("facts_before", stored)
-            return 0
-        return self._engine.materialise(
-            "facts_before",
-            f"SELECT {_FACT} FROM facts_stored WHERE prediction_id IN (SELECT prediction_id FROM attributed)"
-            " OR prediction_id IN (SELECT prediction_id FROM moved_before)",
-        )
-
-    def _stored_facts(self) -> pa.Table:
-        days = self._engine.sql(
-            f"SELECT DISTINCT _predicted_us // {DAY_US} AS day FROM attributed WHERE NOT _is_new"
-            f" UNION SELECT DISTINCT _predicted_us // {DAY_US} FROM moved_before"
-        )
-        return self._ledger.facts(date_of(day * DAY_US) for day in values(days, "day"))
-
-    def _before_and_after(self) -> None:
-        names = ", ".join(("prediction_id", "_predicted_us", *(f'"{name}"' for name in self._columns.names)))
-        one_each = (
-            f"SELECT {names}, _is_new FROM (SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY"
-            " received_us)"
-            " AS _turn FROM attributed) AS turns WHERE _turn = 1"
-        )
-        self._engine.materialise("attributed_rows", one_each)
+            again = f"received_us BETWEEN {since_us} AND {last_us}"
+            strays = self._strays(taken, again)
+        # What a source no longer has can only be known from what was taken, and so can what was not looked at again.
+        gone = "FALSE" if labelled.gone_before_us is None else f"received_us < {labelled.gone_before_us}"
+        intake.pending = self._waiting_again(strays, f"{gone} OR NOT ({again})")
+        kept = f"({gone} OR received_us NOT BETWEEN {since_us} AND {last_us})"
+        self._engine.put("applied", applied)
+        columns = ", ".join(self._labels.schema.names)
         self._engine.materialise(
-            "rows_before",
-            f"SELECT {names} FROM attributed_rows WHERE NOT _is_new UNION ALL SELECT {names} FROM moved_before",
+            "believed",
+            f"SELECT {columns} FROM incoming UNION ALL"
+            f" (SELECT {columns} FROM applied WHERE {kept} EXCEPT ALL SELECT {columns} FROM incoming)",
         )
-        others = (
-            "SELECT prediction_id FROM moved_before"
-            if self.plan.implicit_from is None
-            else "SELECT prediction_id FROM new_rows"
-        )
-        self._engine.materialise(
-            "rows_after",
-            f"SELECT {names} FROM attributed_rows UNION ALL SELECT {names} FROM new_rows WHERE prediction_id IN"
-            f" ({others})"
-            " AND prediction_id NOT IN (SELECT prediction_id FROM attributed_rows)",
-        )
-        self._engine.define("facts_after", f"SELECT {_FACT} FROM facts_before UNION ALL SELECT {_FACT} FROM attributed")
-        deltas.materialise_effects(self._engine, self.plan)
-        taken_back = [
-            row | {"labels": -int(str(row["labels"])), "delay_us": -int(str(row["delay_us"]))}
-            for row in deltas.label_counts(self._engine, self.plan, "before")
-        ]
-        self._intake.label_changes = taken_back + deltas.label_counts(self._engine, self.plan, "after")
+        self._engine.define("incoming", "SELECT * FROM believed")
 
-    def _keep_facts(self, *, moved: bool) -> None:
-        """Keep the labels that count, by the date of their prediction; those of a row that moved, move along."""
-        kept = f"SELECT _predicted_us // {DAY_US} AS day, {_FACT} FROM attributed WHERE _bucket IS NOT NULL"
-        if moved:
-            kept += (
-                f" UNION ALL SELECT rows._predicted_us // {DAY_US}, facts.prediction_id, facts.received_us,"
-                " facts.revision,"
-                " facts.label FROM facts_before AS facts JOIN rows_after AS rows ON facts.prediction_id ="
-                " rows.prediction_id"
-                " WHERE facts.prediction_id IN (SELECT prediction_id FROM moved_before)"
-            )
-            days = self._engine.sql(f"SELECT DISTINCT _predicted_us // {DAY_US} AS day FROM moved_before")
-            self._intake.replaced_dates = frozenset(date_of(day * DAY_US) for day in values(days, "day"))
-            listed = ", ".join(f"'{date}'" for date in sorted(self._intake.replaced_dates))
-            kept += (
-                f" UNION ALL SELECT epoch_us(CAST(date AS TIMESTAMP)) // {DAY_US}, {_FACT} FROM facts_stored"
-                f" WHERE date IN ({listed}) AND prediction_id NOT IN (SELECT prediction_id FROM moved_before)"
-            )
-        table = self._engine.sql(kept)
-        for day in distinct(table, "day"):
-            part = rows_where(table, "day", day).drop_columns(["day"])
-            self._intake.facts[date_of(day * DAY_US)] = part.cast(fact_schema(self._kind))
+    def _resolve_again(self, taken: list[Input], start_us: int, end_us: int, which: str) -> pa.Table:
+        """Define `incoming` from outcomes; those of them that are of no prediction."""
+        span = resolutions.Span(start_us - self._within_us, end_us + self._within_us)
+        self._engine.put("unsettled", self._labels.schema.empty_table())
+        self._engine.define("incoming_outcomes", "SELECT * FROM received")
+        resolutions.open_outcomes(self._engine, within_us=self._within_us)
+        self._log.define("rows_around", _between(taken, span))
+        take = self._evaluation.labels.take
+        resolutions.resolve(self._engine, within_us=self._within_us, take=take, relations=("rows_around",))
+        return self._engine.sql(f"{resolutions.without_row()} AND {which}")
+
+    def _strays(self, taken: list[Input], which: str) -> pa.Table:
+        """Define `incoming` from labels; those of them that are of no prediction."""
+        self._engine.define("incoming", f"SELECT * FROM received WHERE {which}")
+        self._attribute(taken, has_waiting=False)
+        strays = self._engine.sql(effects.unmatched("incoming"))
+        self._engine.define("incoming", "SELECT * FROM received")
+        self._log.define("old_rows", [])
+        return strays
+
+    def _waiting_again(self, strays: pa.Table, kept: str) -> pa.Table | None:
+        """The labels that wait as their source has them now, and of those that waited before, the ones to be kept."""
+        waiting = self._ledger.pending()
+        self._engine.put("waited", waiting)
+        self._engine.put("strays", strays.cast(self._labels.schema))
+        columns = ", ".join(self._labels.schema.names)
+        left = self._engine.sql(
+            f"SELECT {columns} FROM strays UNION ALL"
+            f" (SELECT {columns} FROM waited WHERE {kept} EXCEPT ALL SELECT {columns} FROM strays)"
+        ).cast(self._labels.schema)
+        return left if len(left) or len(waiting) else None
 
 
-def delta_plan(evaluation: Evaluation, columns: rows.RowColumns) -> deltas.DeltaPlan:
-    """What an evaluation sums, and per what."""
-    tile = evaluation.tile
-    return deltas.DeltaPlan(
-        states=evaluation.states,
-        kinds=evaluation.kinds,
-        columns=columns.names,
-        slices=evaluation.slices,
-        buckets=[maturity.seconds_whole for maturity in evaluation.maturities],
-        implicit_from=evaluation.attribution_window.seconds_whole if evaluation.grace is not None else None,
-        tile_us=round(tile.total_seconds() * SECOND_US),
-        offset_us=round(evaluation.window_offset.total_seconds() * SECOND_US),
-        delay_bounds=LABEL_DELAY_BOUNDS,
-    )
+def _dates_between(start_us: int, end_us: int) -> frozenset[str]:
+    return frozenset(date_of(day * DAY_US) for day in range(start_us // DAY_US, (end_us - 1) // DAY_US + 1))
 
 
-def _stretches(files: Mapping[str, LabelFile], known: Mapping[str, InputFile]) -> list[Stretch]:
-    """Group files of which the same stretch of time is to be read."""
-    groups: dict[tuple[str, int | None], list[str]] = {}
-    for name, file in files.items():
-        after = known[name].taken_until_us if name in known else None
-        groups.setdefault((file.form, after), []).append(file.path)
-    return [Stretch(tuple(paths), form, after) for (form, after), paths in groups.items()]
+def _between(segments_known: Iterable[Input], span: Span) -> set[str]:
+    """Names of the segments that can have predictions in a span."""
+    first, last = date_of(max(span.first_us, _FIRST_US)), date_of(span.last_us)
+    return {each.name for each in segments_known if each.date is not None and first <= each.date <= last}

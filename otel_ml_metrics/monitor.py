@@ -64,7 +64,9 @@ class ModelMonitor:
         slices: Fields with texts of few values, by which metrics are split; a missing value is `(missing)`.
         fields: Other fields that are recorded: names of numbers, or a mapping of name to `number` or `string`.
         metrics: Metrics of your own, made by `counter`, `gauge` and `histogram`.
-        log: Folder of the prediction log; needs the extra `log`. None keeps no predictions.
+        log: Folder of the prediction log, or a URL such as `s3://bucket/predictions`, whose endpoint, region and keys
+            are read from the environment (`AWS_ENDPOINT_URL`, `AWS_REGION`, …); needs the extra `log`. None keeps no
+            predictions.
         meter_provider: Where metrics go; the global provider by default.
         task: `binary` reads `prediction` as a boolean, `regression` as a number with a histogram of its own; None lets
             the first value settle it.

@@ -6,6 +6,7 @@ the prefix stands in one constant. Units are UCUM. `1` marks true fractions only
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -60,8 +61,15 @@ RESERVED_FIELDS: Final = frozenset(
         "source",
         "model",
         "dt",
+        "_segment",  # what a compacted file carries
+        "_row",
     }
 )
+
+_PROMETHEUS_UNITS: Final = {
+    "s": "seconds", "ms": "milliseconds", "us": "microseconds", "min": "minutes", "h": "hours", "d": "days",
+    "By": "bytes", "%": "percent", "m": "meters", "Cel": "celsius",
+}  # fmt: skip
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -124,6 +132,18 @@ LABELS: Final = MetricDefinition(f"{PREFIX}.labels", "counter", "{label}", "Labe
 LABELS_WAITING: Final = MetricDefinition(
     f"{PREFIX}.labels.waiting", "gauge", "{label}", "Labels that wait for their prediction."
 )
+LABELS_WAITING_AGE: Final = MetricDefinition(
+    f"{PREFIX}.labels.waiting.age", "gauge", "s", "Time since the oldest label that waits for its prediction came in."
+)
+LABELS_SKEWED: Final = MetricDefinition(
+    f"{PREFIX}.labels.skewed", "counter", "{label}", "Labels received before their prediction was made; clocks differ."
+)
+LABEL_COMPLETENESS: Final = MetricDefinition(
+    f"{PREFIX}.label.completeness",
+    "gauge",
+    "1",
+    "Share of its labels that a prediction can expect to have at a maturity, seen on complete windows.",
+)
 LABEL_DELAY: Final = MetricDefinition(
     f"{PREFIX}.label.delay", "histogram", "s", "Time from a prediction to its label.", LABEL_DELAY_BOUNDS
 )
@@ -156,7 +176,10 @@ ONLINE_METRICS: Final = (
 LAGGING_METRICS: Final = (
     LABELS,
     LABELS_WAITING,
+    LABELS_WAITING_AGE,
+    LABELS_SKEWED,
     LABEL_DELAY,
+    LABEL_COMPLETENESS,
     LABEL_COVERAGE,
     EVALUATION_SUPPORT,
     EVALUATION_WINDOW_END,
@@ -168,3 +191,23 @@ LAGGING_METRICS: Final = (
 def evaluation_metric(measure: str) -> str:
     """Name of the gauge that carries a measure; `.lower` and `.upper` follow where there is an interval."""
     return f"{PREFIX}.evaluation.{measure}"
+
+
+def prometheus_name(metric: str, kind: Kind, unit: str) -> str:
+    """What Prometheus calls a metric that it is sent by OTLP, with its default translation of names.
+
+    >>> prometheus_name("ml.evaluation.accuracy", "gauge", "1")
+    'ml_evaluation_accuracy_ratio'
+    >>> prometheus_name("ml.labels", "counter", "{label}")
+    'ml_labels_total'
+    """
+    plain = re.sub(r"\{[^}]*\}", "", unit)
+    above, _, below = plain.partition("/")
+    suffixes = [_PROMETHEUS_UNITS.get(above, above)] if above not in {"", "1"} else []
+    suffixes += [f"per_{_PROMETHEUS_UNITS.get(below, below)}"] if below else []
+    suffixes += ["ratio"] if unit == "1" and kind == "gauge" else []
+    suffixes += ["total"] if kind == "counter" else []
+    name = re.sub(r"[^A-Za-z0-9_:]+", "_", metric)
+    for suffix in (re.sub(r"[^A-Za-z0-9_]+", "_", each) for each in suffixes):
+        name = name if name.endswith(f"_{suffix}") else f"{name}_{suffix}"
+    return name

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from otel_ml_metrics.attribution.tables import distinct
+from otel_ml_metrics.attribution.tables import distinct, values
 from otel_ml_metrics.engines.delta_statements import EXPLICIT, LABELLED, PREDICTIONS
 from otel_ml_metrics.evaluation_report import Value
 from otel_ml_metrics.instants import from_us
@@ -21,7 +21,9 @@ from otel_ml_metrics.measures.totals import Totals
 from otel_ml_metrics.semconv import STAGE_FINAL, STAGE_PROVISIONAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from otel_ml_metrics.attribution.calendar import Calendar, Judgement
     from otel_ml_metrics.configuration import Evaluation
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.measures.totals import Counted
 
 _GROUP: Final = ("window_us", "maturity_s", "output", "version", "variant", "slice")
-_of_group: Final = itemgetter(*range(len(_GROUP)))
+_KEYS: Final = ", ".join(_GROUP)
 
 GroupKey = tuple[int, int, str, str, str, str]
 
@@ -92,62 +94,72 @@ class Valuation:
         wanted = {(each.window_us, each.maturity.seconds_whole): each for each in judgements}
         if not wanted or not len(states):
             return {}
-        rows = self._added_up(states, list(wanted.values()))
+        self._put(states, list(wanted.values()))
+        counts, cells = self._counts(), self._cells()
         groups = {}
-        for key, members in groupby(rows, key=_of_group):
-            group = self._group(key, wanted[key[:2]], [member[len(_GROUP) :] for member in members])
+        for key, found in counts.items():
+            group = self._group(key, wanted[key[:2]], found, cells.get(key, {}))
             if group.predictions:
                 groups[key] = group
         return groups
 
-    def _added_up(self, states: pa.Table, judgements: Sequence[Judgement]) -> list[tuple[Any, ...]]:
+    def _put(self, states: pa.Table, judgements: Sequence[Judgement]) -> None:
+        """Define `judged`: the sums of the tiles and buckets that count, with the window and maturity they count in."""
         windows = {tile: self._calendar.window_of(tile) for tile in distinct(states, "tile_us")}
-        self._engine.put("states", states)
-        self._engine.put(
-            "windows",
-            pa.table(
-                {"tile_us": pa.array(windows.keys(), pa.int64()), "window_us": pa.array(windows.values(), pa.int64())}
-            ),
-        )
-        self._engine.put(
-            "wanted",
-            pa.table(
-                {
-                    "window_us": pa.array([each.window_us for each in judgements], pa.int64()),
-                    "maturity_s": pa.array([each.maturity.seconds_whole for each in judgements], pa.int64()),
-                    "until_us": pa.array([each.until_us for each in judgements], pa.int64()),
-                }
-            ),
-        )
-        keys = ", ".join((*_GROUP, "sum", "bin"))
-        table = self._engine.sql(
-            f"SELECT {keys}, CAST(sum(CAST(value AS HUGEINT)) AS VARCHAR) AS value FROM states"  # noqa: S608  names of ours
-            " JOIN windows USING (tile_us) JOIN wanted USING (window_us)"
-            " WHERE states.tile_us < wanted.until_us AND states.bucket <= wanted.maturity_s"
-            f" GROUP BY {keys} ORDER BY {keys}"
-        )
-        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
-
-    def _group(self, key: GroupKey, judgement: Judgement, sums: Sequence[tuple[str, int, str]]) -> Group:
-        counts: dict[str, int] = {}
-        bins = {
-            f"{state.key}{sign}": np.zeros(state.bins, dtype=np.int64)
-            for state in self._evaluation.states
-            if isinstance(state, Binned)
-            for sign in "+-"
+        columns: dict[str, dict[str, Iterable[int]]] = {
+            "windows": {"tile_us": windows.keys(), "window_us": windows.values()},
+            "wanted": {
+                "window_us": [each.window_us for each in judgements],
+                "maturity_s": [each.maturity.seconds_whole for each in judgements],
+                "until_us": [each.until_us for each in judgements],
+            },
         }
-        for name, at, value in sums:
-            if name in bins:
-                bins[name][at] = int(value)
-            else:
-                counts[name] = int(value)
+        self._engine.put("states", states)
+        for name, lists in columns.items():
+            self._engine.put(name, pa.table({column: pa.array(each, pa.int64()) for column, each in lists.items()}))
+        self._engine.define(
+            "judged",
+            "SELECT * FROM states JOIN windows USING (tile_us) JOIN wanted USING (window_us)"
+            " WHERE states.tile_us < wanted.until_us AND states.bucket <= wanted.maturity_s",
+        )
+
+    def _counts(self) -> dict[GroupKey, dict[str, int]]:
+        """The plain sums by group, groups in order."""
+        table = self._engine.sql(
+            f"SELECT {_KEYS}, sum, CAST(sum(CAST(value AS HUGEINT)) AS VARCHAR) AS value FROM judged"  # noqa: S608  names of ours
+            f" WHERE bin < 0 GROUP BY {_KEYS}, sum ORDER BY {_KEYS}"
+        )
+        found: dict[GroupKey, dict[str, int]] = {}
+        for *key, name, value in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            found.setdefault(tuple(key), {})[name] = int(value)
+        return found
+
+    def _cells(self) -> dict[GroupKey, dict[str, tuple[NDArray[Any], NDArray[Any]]]]:
+        """The cells of each binned sum by group, and what they hold."""
+        table = self._engine.sql(
+            f"SELECT {_KEYS}, sum, list(bin) AS cells, list(value) AS counts FROM (SELECT {_KEYS}, sum, bin,"  # noqa: S608
+            " CAST(sum(CAST(value AS HUGEINT)) AS DECIMAL(38, 0)) AS value FROM judged WHERE bin >= 0"
+            f" GROUP BY {_KEYS}, sum, bin) AS added GROUP BY {_KEYS}, sum"
+        )
+        found: dict[GroupKey, dict[str, tuple[NDArray[Any], NDArray[Any]]]] = {}
+        lists = [_arrays(table.column(name)) for name in ("cells", "counts")]
+        keys = zip(*(values(table, name) for name in (*_GROUP, "sum")), strict=True)
+        for (*key, name), cells, counts in zip(keys, *lists, strict=True):
+            found.setdefault(tuple(key), {})[name] = (cells, counts)
+        return found
+
+    def _group(
+        self,
+        key: GroupKey,
+        judgement: Judgement,
+        counts: Mapping[str, int],
+        cells: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+    ) -> Group:
         group = Group(key, judgement, counts.get(PREDICTIONS, 0), counts.get(LABELLED, 0), counts.get(EXPLICIT, 0))
-        whole: dict[str, Counted] = {}
-        for state in self._evaluation.states:
-            if isinstance(state, Binned):
-                whole[state.key] = bins[f"{state.key}+"], bins[f"{state.key}-"]
-            else:
-                whole[state.key] = counts.get(state.key, 0)
+        whole: dict[str, Counted] = {
+            state.key: _spread(state, cells.get(state.key)) if isinstance(state, Binned) else counts.get(state.key, 0)
+            for state in self._evaluation.states
+        }
         totals = Totals(whole)
         for measure in self._evaluation.measures:
             self._judge(group, measure, totals)
@@ -166,7 +178,7 @@ class Valuation:
         certificate = measure.certificate(totals)
         group.values[measure.name] = Value(
             measure=measure.name,
-            value=float(value),
+            value=float(value) / (self._evaluation.sample if measure.extensive else 1.0),
             lower=None if lower is None else float(lower),
             upper=None if upper is None else float(upper),
             certificate=None if certificate is None else float(certificate),
@@ -183,3 +195,29 @@ class Valuation:
             output=output or None,
             slice=group.slice,
         )
+
+
+def _arrays(column: pa.ChunkedArray[Any]) -> list[NDArray[Any]]:
+    """One array per list of a column."""
+    arrays = []
+    for chunk in column.chunks:
+        flat, ends = _integers(pc.list_flatten(chunk)), np.cumsum([0, *pc.list_value_length(chunk).to_pylist()])
+        arrays += [flat[start:end] for start, end in pairwise(ends)]
+    return arrays
+
+
+def _integers(whole: pa.Array[Any]) -> NDArray[Any]:
+    """Whole numbers as int64, or as Python's where 64 bits do not suffice."""
+    try:
+        return whole.cast(pa.int64()).to_numpy()
+    except pa.ArrowInvalid:
+        return np.array([int(str(each)) for each in whole.to_pylist()], dtype=object)
+
+
+def _spread(state: Binned, filled: tuple[NDArray[Any], NDArray[Any]] | None) -> NDArray[Any]:
+    """Every cell of a binned sum, from those that hold anything."""
+    whole = state.zeros()
+    if filled is not None:
+        cells, counts = filled
+        whole[cells] = counts
+    return whole

@@ -14,10 +14,15 @@ def _schema(**types: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, kind) for name, kind in types.items()])
 
 
-def fact_schema(label_kind: str) -> pa.Schema:
-    """One row per label as it was received."""
-    return _schema(
+def fact_schema(label_kind: str, *, by_entity: bool = False) -> pa.Schema:
+    """One row per label as it was received; where labels name entities, with whose it is and since when."""
+    facts = _schema(
         prediction_id=pa.string(), received_us=pa.int64(), revision=pa.int64(), label=LABEL_TYPES[label_kind]
+    )
+    return (
+        pa.schema([*facts, pa.field("entity", pa.string()), pa.field("occurred_us", pa.int64())])
+        if by_entity
+        else facts
     )
 
 
@@ -54,6 +59,9 @@ MOVES: Final = _schema(
     undefined=pa.string(),  # the reason, where there is no value
 )
 """Final values of one window that a commit gave, changed or took away."""
+
+RETIRED: Final = _schema(before_us=pa.int64(), definition=pa.string())  # definition is JSON
+"""Up to where predictions and labels were retired, and what the sums of their windows mean."""
 
 
 def values(table: pa.Table, column: str) -> list[Any]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from otel_ml_metrics.engines.text import text_sql
 from otel_ml_metrics.errors import EngineError, MissingExtraError, OverflowedSumError
+from otel_ml_metrics.storage.copies import LocalCopies
+from otel_ml_metrics.storage.locations import is_url
 
 try:
     import duckdb
@@ -31,45 +35,65 @@ class DuckDBEngine:
 
     def __init__(self) -> None:
         self._connection = duckdb.connect(":memory:")
+        self._copies = LocalCopies()
         for name, value in _SETTINGS.items():
             self._connection.execute(f"SET {name} = {value}")
+        self._kinds: dict[str, str] = {}
 
     def sql(self, query: str) -> pa.Table:
         """Run a query and give its rows."""
-        with _told():
+        with self._told():
             table: pa.Table = self._connection.sql(query).to_arrow_table()
         return table
 
     def define(self, name: str, query: str) -> None:
         """Name a query, to be run wherever the name is used."""
         self._drop(name)
-        with _told():
+        with self._told():
             self._connection.execute(f"CREATE TEMP VIEW {name} AS {query}")
+        self._kinds[name] = "VIEW"
 
     def materialise(self, name: str, query: str) -> int:
         """Run a query once and keep its rows under a name; how many they are."""
         self._drop(name)
-        with _told():
+        with self._told():
             self._connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
+            self._kinds[name] = "TABLE"
             rows: list[tuple[Any, ...]] = self._connection.execute(f"SELECT count(*) FROM {name}").fetchall()
         return int(rows[0][0])
+
+    def may_repeat(self, column: str, query: str) -> bool:
+        """Whether a value of a column may occur twice: sorting hashes takes half the time of counting texts."""
+        hashes = self.sql(f"SELECT hash({column}) AS hash FROM ({query})").column("hash").to_numpy()
+        ordered = np.sort(hashes)
+        return bool((ordered[1:] == ordered[:-1]).any())
 
     def put(self, name: str, table: pa.Table) -> None:
         """Keep a table under a name."""
         self._drop(name)
         self._connection.register(name, table)
+        self._kinds[name] = "ARROW"
 
     def scan(self, paths: Sequence[str], *, form: str) -> str:
-        """SQL of a relation over files, with `filename` and, for Parquet, `file_row_number`."""
-        listed = ", ".join(text_sql(path) for path in paths)
+        """SQL of a relation over files (of URLs: copies), with `filename` and, for Parquet, `file_row_number`."""
+        try:
+            listed = ", ".join(text_sql(path) for path in self._copies.local(paths))
+        except OSError as error:
+            raise EngineError(str(error)) from error
         if form == "csv":
-            return (
+            scan = (
                 f"read_csv([{listed}], header = true, all_varchar = true, union_by_name = true, filename = true,"
                 " null_padding = true, quote = '\"', escape = '\"')"
             )
+        else:
+            scan = (
+                f"read_parquet([{listed}], union_by_name = true, filename = true, file_row_number = true,"
+                " hive_partitioning = false)"
+            )
         return (
-            f"read_parquet([{listed}], union_by_name = true, filename = true, file_row_number = true,"
-            " hive_partitioning = false)"
+            f"(SELECT * REPLACE ({self._copies.url_sql(paths[0])} AS filename) FROM {scan})"
+            if is_url(paths[0])
+            else scan
         )
 
     def interrupt(self) -> None:
@@ -79,25 +103,24 @@ class DuckDBEngine:
     def close(self) -> None:
         """Forget everything."""
         self._connection.close()
+        self._copies.close()
 
     def _drop(self, name: str) -> None:
-        self._connection.unregister(name)
-        kinds = self._connection.execute(
-            "SELECT 'VIEW' FROM duckdb_views() WHERE view_name = ? AND NOT internal"
-            " UNION ALL SELECT 'TABLE' FROM duckdb_tables() WHERE table_name = ?",
-            [name, name],
-        ).fetchall()
-        for (kind,) in kinds:
+        """Forget what has this name; what it is, is kept here, since asking the catalogue costs as much as a query."""
+        kind = self._kinds.pop(name, None)
+        if kind == "ARROW":
+            self._connection.unregister(name)
+        elif kind is not None:
             self._connection.execute(f"DROP {kind} {name}")
 
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn the engine's own errors into ours, its words included."""
-    try:
-        yield
-    except duckdb.OutOfRangeException as error:
-        message = f"A sum left the range in which it is exact: {error}"
-        raise OverflowedSumError(message) from error
-    except duckdb.Error as error:
-        raise EngineError(str(error)) from error
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn the engine's own errors into ours, its words included."""
+        try:
+            yield
+        except duckdb.OutOfRangeException as error:
+            message = f"A sum left the range in which it is exact: {error}"
+            raise OverflowedSumError(message) from error
+        except duckdb.Error as error:
+            self._copies.forget()  # somebody may mend the file that could not be read
+            raise EngineError(str(error)) from error

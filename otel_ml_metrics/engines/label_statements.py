@@ -1,17 +1,23 @@
-"""Labels as they lie in files, read into (prediction_id, received_us, revision, label) or told apart as invalid."""
+"""Labels as they lie, read into facts (who, received_us, revision, label) or told apart as invalid."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from otel_ml_metrics.engines.text import name_sql, text_sql
+from otel_ml_metrics.engines.delta_statements import UNITS_OF_A_SUM
+from otel_ml_metrics.engines.text import entity_sql, finite_sql, name_sql, sampled_sql, text_sql
 from otel_ml_metrics.errors import EngineError, LabelSourceError, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from otel_ml_metrics.declared import LabelFiles
+    import pyarrow as pa
+
+    from otel_ml_metrics.attribution.inputs import LabelPart
+    from otel_ml_metrics.declared_labels import Labels
     from otel_ml_metrics.engines.port import Engine
 
 _ZONED: Final = r"'[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)? *(Z|z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)$'"
@@ -20,120 +26,188 @@ _NAIVE_TYPES: Final = ("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Files of which the same stretch of time is to be read.
+class _Group:
+    """Labels with the same columns and types, of which the same stretch of time is to be read.
 
     Args:
-        paths: The files.
-        form: parquet or csv.
-        after_us: Facts received up to here were taken before; None where the files are new.
+        relation: SQL of the rows, with `filename`.
+        shown: Path or name of one part, for messages.
+        types: Type of each column.
+        after_us: Facts received up to here were taken before.
     """
 
-    paths: tuple[str, ...]
-    form: str
+    relation: str
+    shown: str
+    types: Mapping[str, str]
     after_us: int | None
 
 
-def read_labels(
-    engine: Engine, stretches: Sequence[Stretch], source: LabelFiles, *, kind: str
-) -> dict[str, int | None]:
-    """Materialise `raw_labels`: every row of the files, read as far as it can be.
+class Received(NamedTuple):
+    """When the first and the last label of a part were received; None where no row says."""
 
-    Its columns are filename, prediction_id, received_us, revision, label, problem (NULL for a good row), and is_open:
-    whether the row was not taken before.
+    first_us: int | None
+    last_us: int | None
+
+
+def read_labels(
+    engine: Engine,
+    parts: Sequence[LabelPart],
+    source: Labels,
+    *,
+    kind: str,
+    until_us: int,
+    classes: Sequence[str] = (),
+    sample: float = 1.0,
+) -> dict[str, Received]:
+    """Materialise `raw_labels`: every row of the parts that is to be taken now, read as far as it can be.
+
+    Its columns are prediction_id or (entity, occurred_us), received_us, revision, label, and trouble: NULL for a good
+    row. A row whose instant cannot be read is taken with the first rows of its part.
+
+    Args:
+        engine: Reads.
+        parts: What is read.
+        source: What its columns are.
+        kind: Of the labels.
+        until_us: Labels received later are left for another run.
+        classes: What labels of kind string may say.
+        sample: Share of the predictions (or entities) whose labels are read; rows that name none are.
 
     Returns:
-        When the last label of each file was received; None where no row says.
+        When the labels of each part were received that has any, those of a later run included.
 
     Raises:
-        LabelSourceError: A file cannot be read, misses a column, or has instants without a zone.
+        LabelSourceError: A part cannot be read, misses a column, or has instants without a zone.
     """
-    selects = [
-        _select(engine, alike, types, source, kind) for stretch in stretches for alike, types in _alike(engine, stretch)
-    ]
+    groups = _groups(engine, parts)
+    label = partial(_label_sql, kind=kind, classes=classes, is_summed=source.aggregate == "sum")
+    selects = [_select(group, source, label, until_us, sample) for group in groups]
+    spans = [_span_select(group, source) for group in groups]
     try:
         engine.materialise("raw_labels", " UNION ALL ".join(selects))
+        found = engine.sql(" UNION ALL ".join(spans)).to_pylist()
     except EngineError as error:
-        paths = ", ".join(path for stretch in stretches for path in stretch.paths)
-        message = f"The label files cannot be read: {str(error).splitlines()[0]}. Mend or remove that one of {paths}."
+        shown = ", ".join(part.shown for part in parts)
+        message = f"The labels cannot be read: {str(error).splitlines()[0]}. Mend or remove that one of {shown}."
         raise LabelSourceError(message) from error
-    files = engine.sql(
-        "SELECT filename, max(received_us) AS last_us, count(*) = count(*) FILTER (problem = 'no time zone')"
-        " AS is_naive FROM raw_labels GROUP BY filename ORDER BY filename"
-    ).to_pylist()
-    for file in files:
-        if file["is_naive"]:
-            raise _no_zone(file["filename"], source.received_at)
-    return {file["filename"]: file["last_us"] for file in files}
+    for part in sorted(found, key=itemgetter("part")):
+        if part["is_naive"]:
+            raise _no_zone(part["part"], source.received_at)
+    return {part["part"]: Received(part["first_us"], part["last_us"]) for part in found}
 
 
-def _alike(engine: Engine, stretch: Stretch) -> list[tuple[Stretch, dict[str, str]]]:
-    """Part files by their columns and types: read together, the engine would fill up and convert what differs."""
-    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for path in stretch.paths:
-        types = _types(engine, stretch, path)
-        groups.setdefault(tuple(sorted(types.items())), []).append(path)
-    return [(replace(stretch, paths=tuple(paths)), dict(types)) for types, paths in groups.items()]
-
-
-def _select(engine: Engine, stretch: Stretch, types: dict[str, str], source: LabelFiles, kind: str) -> str:
-    scan = engine.scan(stretch.paths, form=stretch.form)
-    wanted = [source.id, source.label, source.received_at, *([source.revision] if source.revision else [])]
-    for column in wanted:
-        if column not in types:
-            message = f"The label file {stretch.paths[0]} has no column {column!r}. {suggest(column, types)}"
-            raise LabelSourceError(message)
-    identity = _identity_sql(f"CAST({name_sql(source.id)} AS VARCHAR)")
-    received = _received_sql(stretch, source, types[source.received_at])
-    label = _label_sql(name_sql(source.label), types[source.label], kind)
-    revision = (
-        f"coalesce(TRY_CAST({name_sql(source.revision)} AS BIGINT), 0)" if source.revision else "CAST(0 AS BIGINT)"
-    )
-    naive = _is_naive_sql(source, types[source.received_at])
-    is_open = "TRUE" if stretch.after_us is None else f"coalesce(received_us > {stretch.after_us}, FALSE)"
-    return (
-        f"SELECT filename, prediction_id, received_us, revision, label, {is_open} AS is_open,"
-        " CASE WHEN prediction_id IS NULL THEN 'no prediction id' WHEN is_naive THEN 'no time zone'"
-        " WHEN received_us IS NULL THEN 'no instant' WHEN label IS NULL THEN 'no usable label' END AS problem"
-        f" FROM (SELECT filename, {identity} AS prediction_id, {received} AS received_us, {revision} AS revision,"
-        f" {label} AS label, {naive} AS is_naive FROM {scan})"
+def troubled_labels(engine: Engine, *, by_entity: bool) -> pa.Table:
+    """The rows of `raw_labels` that cannot be used: part, whose they are, received_at, what they said, problem."""
+    who = "entity" if by_entity else "prediction_id"
+    problem, part, said = (f"split_part(trouble, chr(31), {at})" for at in (1, 2, 3))
+    return engine.sql(
+        f"SELECT {part} AS part, {who}, make_timestamp(received_us) AS received_at, {said} AS label,"
+        f" {problem} AS problem FROM raw_labels WHERE trouble IS NOT NULL ORDER BY ALL"
     )
 
 
-def _identity_sql(text: str) -> str:
-    """An id without the spaces around it, NULL if nothing is left; `trim` is slow, so it sees only what may need it."""
-    may_need_it = f"starts_with({text}, ' ') OR ends_with({text}, ' ') OR strlen({text}) <> length({text})"
-    return f"nullif(CASE WHEN {may_need_it} THEN trim({text}) ELSE {text} END, '')"
+def _groups(engine: Engine, parts: Sequence[LabelPart]) -> list[_Group]:
+    """Group files by their columns and types: read together, the engine would fill up and convert what differs."""
+    groups: list[_Group] = []
+    alike: dict[tuple[str, int | None, tuple[tuple[str, str], ...]], list[LabelPart]] = {}
+    for at, part in enumerate(parts):
+        if part.table is None:
+            types = _types(engine, engine.scan([part.shown], form=part.form), part)
+            alike.setdefault((part.form, part.after_us, tuple(sorted(types.items()))), []).append(part)
+        else:
+            engine.put(f"label_table_{at}", part.table)
+            relation = f"(SELECT *, {text_sql(part.shown)} AS filename FROM label_table_{at})"
+            groups.append(_Group(relation, part.shown, _types(engine, relation, part), part.after_us))
+    for (form, after_us, columns), members in alike.items():
+        relation = engine.scan([part.shown for part in members], form=form)
+        groups.append(_Group(relation, members[0].shown, dict(columns), after_us))
+    return groups
 
 
-def _types(engine: Engine, stretch: Stretch, path: str) -> dict[str, str]:
+def _types(engine: Engine, relation: str, part: LabelPart) -> dict[str, str]:
     try:
-        rows = engine.sql(f"DESCRIBE SELECT * FROM {engine.scan([path], form=stretch.form)}").to_pylist()
+        rows = engine.sql(f"DESCRIBE SELECT * FROM {relation}").to_pylist()
     except EngineError as error:
         message = (
-            f"The label file {path} cannot be read as {stretch.form}: {str(error).splitlines()[0]}. If it is still"
+            f"The label file {part.shown} cannot be read as {part.form}: {str(error).splitlines()[0]}. If it is still"
             " being written, write it aside and rename it when it is whole; else remove it."
         )
         raise LabelSourceError(message) from error
     return {row["column_name"]: row["column_type"] for row in rows if row["column_name"] != "filename"}
 
 
-def _received_sql(stretch: Stretch, source: LabelFiles, found: str) -> str:
-    column = name_sql(source.received_at)
+def _select(group: _Group, source: Labels, label: Callable[[str, str], str], until_us: int, sample: float) -> str:
+    for column in source.columns:
+        if column not in group.types:
+            message = f"{group.shown} has no column {column!r} for labels. {suggest(column, group.types)}"
+            raise LabelSourceError(message)
+    read = {
+        **_identity(group, source),
+        "received_us": _instant_sql(group, source.received_at, source.zone),
+        "revision": f"coalesce(TRY_CAST({name_sql(source.revision)} AS BIGINT), 0)" if source.revision else "0::BIGINT",
+        "label": label(name_sql(source.label), group.types[source.label]),
+    }
+    naive = _is_naive_sql(source, group.types[source.received_at])
+    said = f"coalesce(CAST({name_sql(source.label)} AS VARCHAR), '')"
+    after = "TRUE" if group.after_us is None else f"received_us > {group.after_us}"
+    return (
+        f"SELECT {', '.join(read)}, CASE {_problem_sql(source)} WHEN is_naive THEN 'no time zone' WHEN received_us IS"
+        " NULL THEN 'no instant' WHEN label IS NULL THEN 'no usable label' END"
+        " || chr(31) || filename || chr(31) || said"
+        f" AS trouble FROM (SELECT {', '.join(f'{sql} AS {name}' for name, sql in read.items())}, {naive} AS is_naive,"
+        f" filename, {said} AS said FROM {group.relation}) AS read"
+        f" WHERE {after} AND (received_us IS NULL OR received_us <= {until_us}) AND {_sampled_sql(source, sample)}"
+    )
+
+
+def _span_select(group: _Group, source: Labels) -> str:
+    received = _instant_sql(group, source.received_at, source.zone)
+    naive = _is_naive_sql(source, group.types[source.received_at])
+    return (
+        f"SELECT filename AS part, min({received}) AS first_us, max({received}) AS last_us, bool_and({naive}) AS"
+        f" is_naive FROM {group.relation} GROUP BY filename"
+    )
+
+
+def _identity(group: _Group, source: Labels) -> dict[str, str]:
+    """Whose label it is: a prediction's, or an entity's at an instant."""
+    if not source.keys:
+        return {"prediction_id": f"nullif(CAST({name_sql(source.id)} AS VARCHAR), '')"}
+    return {
+        "entity": entity_sql([(name, group.types[name]) for name, _ in source.keys]),
+        "occurred_us": _instant_sql(group, source.occurred_at or source.received_at, source.zone),
+    }
+
+
+def _sampled_sql(source: Labels, sample: float) -> str:
+    who = "entity" if source.keys else "prediction_id"
+    return f"({who} IS NULL OR {sampled_sql(who, sample)})" if sample < 1 else "TRUE"
+
+
+def _problem_sql(source: Labels) -> str:
+    if not source.keys:
+        return "WHEN prediction_id IS NULL THEN 'no prediction id'"
+    return (
+        "WHEN entity IS NULL THEN 'no key'"
+        " WHEN received_us IS NOT NULL AND occurred_us IS NULL THEN 'no instant of the outcome'"
+    )
+
+
+def _instant_sql(group: _Group, name: str, zone: str | None) -> str:
+    column, found = name_sql(name), group.types[name]
     if found in _ZONED_TYPES:
         return f"epoch_us(CAST({column} AS TIMESTAMPTZ))"
     if found in _NAIVE_TYPES:
-        if source.zone is None:
-            raise _no_zone(stretch.paths[0], source.received_at)
-        return _in_zone(f"CAST({column} AS TIMESTAMP)", source.zone)
+        if zone is None:
+            raise _no_zone(group.shown, name)
+        return _in_zone(f"CAST({column} AS TIMESTAMP)", zone)
     if found == "VARCHAR":
         zoned = f"epoch_us(TRY_CAST({column} AS TIMESTAMPTZ))"
-        naive = "NULL" if source.zone is None else _in_zone(f"TRY_CAST({column} AS TIMESTAMP)", source.zone)
+        naive = "NULL" if zone is None else _in_zone(f"TRY_CAST({column} AS TIMESTAMP)", zone)
         return f"CASE WHEN regexp_matches(trim({column}), {_ZONED}) THEN {zoned} ELSE {naive} END"
     message = (
-        f"The column {source.received_at!r} of {stretch.paths[0]} has the type {found}; expected an instant:"
-        " a timestamp"
-        " with its zone, or ISO 8601 text."
+        f"The column {name!r} of {group.shown} has the type {found}; expected an instant: a timestamp with its zone, or"
+        " ISO 8601 text."
     )
     raise LabelSourceError(message)
 
@@ -142,29 +216,34 @@ def _in_zone(timestamp: str, zone: str) -> str:
     return f"epoch_us(timezone({text_sql(zone)}, {timestamp}))"
 
 
-def _is_naive_sql(source: LabelFiles, found: str) -> str:
+def _is_naive_sql(source: Labels, found: str) -> str:
     if found != "VARCHAR" or source.zone is not None:
         return "FALSE"
     column = name_sql(source.received_at)
     return f"(TRY_CAST({column} AS TIMESTAMP) IS NOT NULL AND NOT regexp_matches(trim({column}), {_ZONED}))"
 
 
-def _no_zone(path: str, column: str) -> LabelSourceError:
+def _no_zone(shown: str, column: str) -> LabelSourceError:
     message = (
-        f"The instants in column {column!r} of {path} have no time zone. Say which it is under labels:, such"
-        " as zone: UTC,"
-        " or write them with their zone."
+        f"The instants in column {column!r} of {shown} have no time zone. Say which it is under labels:, such as"
+        " zone: UTC, or write them with their zone."
     )
     return LabelSourceError(message)
 
 
-def _label_sql(column: str, found: str, kind: str) -> str:
+def _label_sql(column: str, found: str, *, kind: str, classes: Sequence[str], is_summed: bool) -> str:
+    if kind == "string":
+        text = f"trim(CAST({column} AS VARCHAR))"
+        return f"CASE WHEN {text} IN ({', '.join(map(text_sql, classes))}) THEN {text} END"
+    number = finite_sql(f"TRY_CAST({column} AS DOUBLE)")
     if kind == "number":
-        number = f"TRY_CAST({column} AS DOUBLE)"
-        return f"CASE WHEN abs({number}) <= 1.7976931348623157e308 THEN {number} END"
+        if is_summed:
+            return (
+                f"CASE WHEN abs({number}) <= 1e15 THEN floor({number} * {UNITS_OF_A_SUM} + 0.5) / {UNITS_OF_A_SUM} END"
+            )
+        return number
     if found == "BOOLEAN":
         return column
-    number = f"TRY_CAST({column} AS DOUBLE)"
     text = f"lower(trim(CAST({column} AS VARCHAR)))"
     words = (
         ""

@@ -22,12 +22,12 @@ def long_form(wide: pa.Table, names: Sequence[str], slice_fields: Sequence[str])
     """One row per sum that is not 0.
 
     Args:
-        wide: A row per group: key, slice fields with their flags `_g_<field>`, columns _s0, _s1, …, maybe score_bin.
+        wide: A row per group: key, slice fields with their flags `_g_<field>`, columns _s0, _s1, …, maybe _bin.
         names: Name of the sum in each column s0, s1, ….
         slice_fields: Fields that slice.
     """
     slices = _slices(wide, slice_fields)
-    bins = wide.column("score_bin") if "score_bin" in wide.column_names else pa.array([-1] * len(wide), pa.int16())
+    bins = wide.column("_bin") if "_bin" in wide.column_names else pa.array([-1] * len(wide), pa.int16())
     parts = []
     for at, name in enumerate(names):
         value = wide.column(f"_s{at}").cast(pa.decimal128(38, 0))

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from otel_ml_metrics.attribution.inputs import Input
+
 
 @dataclass(frozen=True)
 class Head:
@@ -28,20 +30,6 @@ class Head:
     created_us: int = 0
     definition: Mapping[str, Any] | None = None
     totals: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class InputFile:
-    """How far a label file or a segment was taken. Fields as the table `input_file` has them."""
-
-    kind: str
-    name: str
-    stat: str = ""
-    fingerprint: str = ""
-    taken_until_us: int | None = None
-    last_us: int | None = None
-    date: str | None = None
-    foreign_ids: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +96,7 @@ class Commit:
     now_us: int
     definition: Mapping[str, Any]
     totals: Mapping[str, Any]
-    inputs: Sequence[InputFile] = ()
+    inputs: Sequence[Input] = ()
     facts: Mapping[str, pa.Table] = field(default_factory=dict)
     replaced_dates: frozenset[str] = frozenset()
     states: Mapping[int, pa.Table] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-from otel_ml_metrics.attribution.tables import LOST, MOVES, SUMS, fact_schema
+from otel_ml_metrics.attribution.tables import LOST, MOVES, RETIRED, SUMS
 from otel_ml_metrics.errors import LedgerError
 from otel_ml_metrics.ledger import schema
 from otel_ml_metrics.ledger.emitted import WIDTH, pack, unpack
@@ -24,15 +24,15 @@ _AT_A_TIME: Final = 8
 _JSON: Final = (schema.movement.c.labels, schema.outbox.c.point, schema.run.c.summary)
 
 
-def problems(connection: sa.Connection, *, label_kind: str) -> Iterator[str]:
+def problems(connection: sa.Connection, *, facts: pa.Schema) -> Iterator[str]:
     """Everything in a ledger that cannot be as it is; nothing for a sound one.
 
     Args:
         connection: A transaction that sees one state of the ledger.
-        label_kind: boolean, number or string.
+        facts: Columns of a label, and their types.
     """
     yield from _chain(connection)
-    yield from _blocks(connection, fact_schema(label_kind))
+    yield from _blocks(connection, facts)
     yield from _digests(connection)
     for column in _JSON:
         yield from _texts(connection, column)
@@ -77,7 +77,7 @@ def _blocks(connection: sa.Connection, facts: pa.Schema) -> Iterator[str]:
 
 def _expected(cell: sa.Column[Any], row: sa.Row[Any], facts: pa.Schema) -> pa.Schema:
     if cell.table is schema.aside:
-        return {"pending": facts, "lost": LOST}.get(row.name, facts)
+        return {"pending": facts, "lost": LOST, "retired": RETIRED}.get(row.name, facts)
     return {schema.fact_block: facts, schema.state_block: SUMS, schema.movement: MOVES}[cell.table]
 
 

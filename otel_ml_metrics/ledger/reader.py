@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from otel_ml_metrics.attribution.tables import LOST, TILED_SUMS, fact_schema
+from otel_ml_metrics.attribution.inputs import Input
+from otel_ml_metrics.attribution.retirement import Retirement
+from otel_ml_metrics.attribution.tables import LOST, RETIRED, TILED_SUMS
 from otel_ml_metrics.ledger import emitted, schema
-from otel_ml_metrics.ledger.commit import Head, InputFile, Movement, WindowCommit
+from otel_ml_metrics.ledger.commit import Head, Movement, WindowCommit
 from otel_ml_metrics.ledger.rows import chosen
 from otel_ml_metrics.ledger.schema import decode
 
@@ -25,13 +27,12 @@ class LedgerReader:
 
     Args:
         reading: Opens a transaction, or gives the one that is open.
-        label_kind: boolean, number or string.
+        facts: Columns of a label, and their types.
     """
 
-    def __init__(self, reading: Callable[[], AbstractContextManager[sa.Connection]], *, label_kind: str) -> None:
+    def __init__(self, reading: Callable[[], AbstractContextManager[sa.Connection]], *, facts: pa.Schema) -> None:
+        self.fact_schema = facts
         self._reading = reading
-        self._label_kind = label_kind
-        self._facts = fact_schema(label_kind)
         self._overlooked: frozenset[int] = frozenset()
 
     def head(self) -> Head:
@@ -48,13 +49,13 @@ class LedgerReader:
             totals=json.loads(row["totals"]),
         )
 
-    def inputs(self, kind: str) -> dict[str, InputFile]:
+    def inputs(self, kind: str) -> dict[str, Input]:
         """How far the label files or segments were taken, by name."""
         table = schema.input_file
         names = ("kind", "name", "stat", "fingerprint", "taken_until_us", "last_us", "date", "foreign_ids")
         query = sa.select(*(table.c[name] for name in names)).where(table.c.kind == kind)
         with self._reading() as connection:
-            return {row.name: InputFile(*row) for row in connection.execute(query)}
+            return {row.name: Input(*row) for row in connection.execute(query)}
 
     def facts(self, dates: Iterable[str]) -> pa.Table:
         """All labels that were applied to predictions of these dates, with the date.
@@ -70,7 +71,9 @@ class LedgerReader:
                 for (block,) in connection.execute(query):
                     facts = decode(block, f"block of labels of {date}")
                     blocks.append(facts.append_column("date", pa.array([date] * len(facts), pa.string())))
-        return pa.concat_tables(blocks) if blocks else self._facts.append(pa.field("date", pa.string())).empty_table()
+        return (
+            pa.concat_tables(blocks) if blocks else self.fact_schema.append(pa.field("date", pa.string())).empty_table()
+        )
 
     def tiles(self) -> list[int]:
         """Start of every tile that has sums, ascending."""
@@ -104,11 +107,15 @@ class LedgerReader:
 
     def pending(self) -> pa.Table:
         """Labels that wait for their prediction."""
-        return self._aside("pending", self._facts)
+        return self._aside("pending", self.fact_schema)
 
     def lost(self) -> pa.Table:
         """Rows of the prediction log that repeat an id."""
         return self._aside("lost", LOST)
+
+    def retired(self) -> Retirement:
+        """Which part of the past is closed for good."""
+        return Retirement.of(self._aside("retired", RETIRED))
 
     def _aside(self, name: str, empty: pa.Schema) -> pa.Table:
         with self._reading() as connection:

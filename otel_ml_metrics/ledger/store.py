@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import sqlalchemy as sa
 
+from otel_ml_metrics.attribution.tables import fact_schema
 from otel_ml_metrics.errors import LedgerError, LedgerMismatchError, LedgerMovedError
 from otel_ml_metrics.ledger import blocks, emitted, rows, schema
+from otel_ml_metrics.ledger.commit import Commit
 from otel_ml_metrics.ledger.database import BUSY_SECONDS, shown
 from otel_ml_metrics.ledger.migrations import migrate
 from otel_ml_metrics.ledger.postgresql import PostgreSQL
 from otel_ml_metrics.ledger.reader import LedgerReader
+from otel_ml_metrics.ledger.retiring import forget
 from otel_ml_metrics.ledger.schema import encode
 from otel_ml_metrics.ledger.sqlite import SQLite
 
@@ -26,8 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from otel_ml_metrics.ledger.commit import Commit, InputFile, Movement
+    from otel_ml_metrics.attribution.inputs import Input
+    from otel_ml_metrics.attribution.retirement import Retirement
+    from otel_ml_metrics.configuration import Evaluation
+    from otel_ml_metrics.ledger.commit import Head, Movement
     from otel_ml_metrics.ledger.database import Database
+    from otel_ml_metrics.ledger.retiring import Forgotten
 
 _INPUT_COLUMNS: Final = (
     "kind", "name", "stat", "fingerprint", "taken_until_us", "last_us", "date", "foreign_ids", "version",
@@ -43,6 +51,7 @@ class Ledger(LedgerReader):
         url: SQLAlchemy URL; a SQLite file and its folder are made where they are missing.
         name: Of the evaluation.
         label_kind: boolean, number or string.
+        by_entity: Whether labels name entities.
         busy_seconds: How long a transaction waits for another one.
 
     Raises:
@@ -52,16 +61,35 @@ class Ledger(LedgerReader):
         LedgerError: There is no such database, it is none, or its disk is full.
     """
 
-    def __init__(self, url: str, *, name: str, label_kind: str, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        label_kind: str,
+        by_entity: bool = False,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
         self.database = _database(url, busy_seconds)
         self.name = name
-        super().__init__(self.database.reading, label_kind=label_kind)
+        super().__init__(self.database.reading, facts=fact_schema(label_kind, by_entity=by_entity))
         try:
             _bring_up(self.database)
             self._check_name()
         except BaseException:
             self.database.close()
             raise
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Self:
+        """The ledger of an evaluation."""
+        labels = evaluation.labels
+        return cls(
+            evaluation.ledger,
+            name=evaluation.name,
+            label_kind=evaluation.kinds["label"],
+            by_entity=bool(labels.keys),
+        )
 
     @property
     def shown(self) -> str:
@@ -77,7 +105,7 @@ class Ledger(LedgerReader):
     def snapshot(self) -> Iterator[LedgerReader]:
         """Read the ledger as it is now, whatever is committed meanwhile; for reading that does not take long."""
         with self.database.reading() as connection:
-            yield LedgerReader(lambda: nullcontext(connection), label_kind=self._label_kind)
+            yield LedgerReader(lambda: nullcontext(connection), facts=self.fact_schema)
 
     def commit(self, commit: Commit) -> int:
         """Write everything that a run changes, or nothing; the new version.
@@ -104,10 +132,35 @@ class Ledger(LedgerReader):
             emitted.note(connection, commit.once)
             points = [(version, series, time, point, "waiting") for series, time, point in commit.points]
             rows.insert(connection, schema.outbox, ("version", "series", "time_unix_nano", "point", "status"), points)
-            summary = json.dumps(dict(commit.summary), sort_keys=True)
-            row = {"version": version, "as_of_us": commit.as_of_us, "committed_us": commit.now_us, "summary": summary}
-            connection.execute(sa.insert(schema.run), [row])
+            _note_run(connection, commit, version, commit.summary)
         return version
+
+    def retire(self, head: Head, retirement: Retirement, *, label_files: Sequence[str], now_us: int) -> Forgotten:
+        """Forget everything of retired dates but their sums, or nothing.
+
+        Args:
+            head: As it was read; the ledger stands.
+            retirement: What is retired from now on.
+            label_files: Names of label files whose progress nobody needs any more.
+            now_us: When that is.
+
+        Raises:
+            LedgerMovedError: Somebody else committed since the head was read.
+            LedgerBusyError: Somebody else has been committing for too long.
+        """
+        commit = Commit(
+            read_version=head.version,
+            as_of_us=head.as_of_us or 0,
+            now_us=now_us,
+            definition=head.definition or {},
+            totals=head.totals,
+        )
+        version, lost = head.version + 1, self.lost()
+        with self.database.writing() as connection:
+            self._move_on(connection, commit, version)
+            forgotten = forget(connection, retirement, label_files=label_files, lost=lost, version=version)
+            _note_run(connection, commit, version, asdict(forgotten) | {"retired_before": retirement.before})
+        return forgotten
 
     def close(self) -> None:
         """Close every connection."""
@@ -232,7 +285,13 @@ def _schema_found(connection: sa.Connection) -> int | None:
     return 1 if inspector.has_table(schema.head.name) else None
 
 
-def _write_inputs(connection: sa.Connection, inputs: Sequence[InputFile], version: int) -> None:
+def _note_run(connection: sa.Connection, commit: Commit, version: int, summary: Mapping[str, Any]) -> None:
+    told = json.dumps(dict(summary), sort_keys=True)
+    row = {"version": version, "as_of_us": commit.as_of_us, "committed_us": commit.now_us, "summary": told}
+    connection.execute(sa.insert(schema.run), [row])
+
+
+def _write_inputs(connection: sa.Connection, inputs: Sequence[Input], version: int) -> None:
     table = schema.input_file
     for kind in sorted({each.kind for each in inputs}):
         names = [each.name for each in inputs if each.kind == kind]

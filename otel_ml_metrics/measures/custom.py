@@ -1,14 +1,16 @@
-"""Measures that users declare by expressions: a sum, a mean, or a ratio of two sums."""
+"""Measures that users declare by expressions: sums, means, ratios, rates, quantiles, and the value of decisions."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, get_args
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
-from otel_ml_metrics.errors import ConfigurationError, suggest
-from otel_ml_metrics.expressions import Expression, Literal, Operation, lit, parse, present
-from otel_ml_metrics.measures.measure import Direction, Measure, Undefined
+from otel_ml_metrics.errors import ConfigurationError
+from otel_ml_metrics.expressions import Expression, Literal, Operation, col, lit, minimum, parse, present, where
+from otel_ml_metrics.measures import intervals
+from otel_ml_metrics.measures.facts import Facts
+from otel_ml_metrics.measures.measure import Direction, Interval, Measure, Undefined
+from otel_ml_metrics.measures.quantiles import quantile_of
 from otel_ml_metrics.measures.sums import Rows, Sum
 
 if TYPE_CHECKING:
@@ -17,70 +19,52 @@ if TYPE_CHECKING:
     from otel_ml_metrics.measures.totals import Totals
 
 ANY_TASK: Final = frozenset({"binary", "multiclass", "multilabel", "regression", "quantile", "ranking"})
-_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,99}")
-_UNIT: Final = re.compile(r"(?:[!-z|~]|\{[!-z|~]*\}){1,63}")  # printable ASCII, braces in pairs around an annotation
+_SOURCE: Final = "declared by the user"
+_BOOLEANS: Final = frozenset({"acted_on", "label", "prediction"})
+_LARGEST_SQUARE: Final = 2.0**90  # a larger one counts as this, rather than leave out its row
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Facts:
-    """What a user says about a measure besides its expressions; checked when it is made."""
-
-    name: str
-    unit: str
-    description: str
-    direction: Direction
-    rows: Rows
-
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            message = (
-                f"{self.name!r} cannot be a measure's name. Use letters, digits, _ and ., a letter first, 100 at most."
-            )
-            raise ConfigurationError(message, "name")
-        if not _UNIT.fullmatch(self.unit):
-            message = (
-                f"{self.unit!r} is no unit. Write UCUM, such as USD, s, 1 for a fraction, or {{flight}} for a count."
-            )
-            raise ConfigurationError(message, "unit")
-        if not self.description.strip():
-            message = f"The measure {self.name!r} needs a description: one sentence that dashboards can show."
-            raise ConfigurationError(message, "description")
-        _check_choice("direction", self.direction, get_args(Direction))
-        _check_choice("rows", self.rows, get_args(Rows))
-
-    def measure(
-        self, formula: str, sums: tuple[Sum, ...], support: Sum, value: Callable[[Totals], float | Undefined]
-    ) -> Measure:
-        return Measure(
-            name=self.name,
-            unit=self.unit,
-            description=self.description,
-            formula=formula,
-            source="declared by the user",
-            direction=self.direction,
-            tasks=ANY_TASK,
-            sums=sums,
-            support=support,
-            value_from=value,
-        )
-
-
-def _check_choice(field: str, found: str, choices: tuple[str, ...]) -> None:
-    if found not in choices:
-        message = f"{field} is {found!r}, but has to be one of {', '.join(choices)}. {suggest(found, choices)}"
-        raise ConfigurationError(message, field)
+def _measure(
+    facts: Facts,
+    formula: str,
+    sums: tuple[Sum, ...],
+    support: Sum,
+    value: Callable[[Totals], float | Undefined],
+    **more: Any,  # noqa: ANN401  # further fields of a measure
+) -> Measure:
+    return Measure(
+        name=facts.name,
+        unit=facts.unit,
+        description=facts.description,
+        formula=formula,
+        source=_SOURCE,
+        direction=facts.direction,
+        sums=sums,
+        support=support,
+        value_from=value,
+        **({"tasks": ANY_TASK} | more),
+    )
 
 
 def _expression(given: Expression | str) -> Expression:
     return given if isinstance(given, Expression) else parse(given)
 
 
+def _is_boolean(expression: Expression) -> bool:
+    return isinstance(expression, Operation) and expression.operator.gives == "boolean"
+
+
 def _sum(expression: Expression, condition: Expression | None, rows: Rows) -> Sum:
     """The sum of an expression; counts are known to be small, everything else may be as large as it likes."""
-    is_boolean = isinstance(expression, Operation) and expression.operator.gives == "boolean"
-    if is_boolean or expression.same_as(lit(1)):
+    if _is_boolean(expression) or expression.same_as(lit(1)):
         return Sum(expression, condition, scale=0, rows=rows, wide=False)
     return Sum(expression, condition, rows=rows)
+
+
+def _products(left: Expression, right: Expression, support: Sum) -> Sum:
+    """The sum of products, for intervals; its terms are bounded, so that no row is left out of it."""
+    product = minimum(left * right, _LARGEST_SQUARE)
+    return Sum(product, support.condition, scale=24, rows=support.rows)
 
 
 def _support(*expressions: Expression, rows: Rows) -> Sum:
@@ -123,10 +107,11 @@ def sum_measure(
     >>> missed.sums[0].key
     'sum[fare * (label & ~prediction)]@30'
     """
-    facts = _Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
+    facts = Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
     summed = _expression(expression)
     total = _sum(summed, None, rows)
-    return facts.measure(f"sum of {summed}", (total,), _support(summed, rows=rows), lambda totals: totals[total])
+    support = _support(summed, rows=rows)
+    return _measure(facts, f"sum of {summed}", (total,), support, lambda totals: totals[total], extensive=True)
 
 
 def mean_measure(
@@ -139,10 +124,46 @@ def mean_measure(
     rows: Rows = "labelled",
 ) -> Measure:
     """The mean of an expression over the rows that have one. Arguments as for `sum_measure`."""
-    facts = _Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
+    facts = Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
     averaged = _expression(expression)
     total, support = _sum(averaged, None, rows), _support(averaged, rows=rows)
-    return facts.measure(f"mean of {averaged}", (total,), support, lambda totals: totals[total] / totals[support])
+    squares = total if _is_boolean(averaged) else _products(averaged, averaged, support)
+    return _measure(
+        facts,
+        f"mean of {averaged}",
+        tuple(dict.fromkeys((total, squares))),
+        support,
+        lambda totals: totals[total] / totals[support],
+        interval_from=lambda totals: intervals.mean(totals[total], totals[squares], totals[support]),
+    )
+
+
+def rate_measure(
+    name: str,
+    *,
+    unit: str = "1",
+    condition: Expression | str,
+    description: str,
+    direction: Direction = "none",
+    rows: Rows = "labelled",
+) -> Measure:
+    """The share of the rows in which a condition holds. Other arguments as for `sum_measure`."""
+    facts = Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
+    held = _expression(condition)
+    if not _is_boolean(held) and str(held) not in _BOOLEANS:
+        message = f"`{held}` is no condition. Compare it, such as score > 0.8, or declare a mean."
+        raise ConfigurationError(message, "rate")
+    hits, support = Sum(held, scale=0, rows=rows, wide=False), _support(held, rows=rows)
+    return _measure(
+        facts,
+        f"rows where {held} / n",
+        (hits,),
+        support,
+        lambda totals: totals[hits] / totals[support],
+        interval_from=lambda totals: intervals.wilson(totals[hits], totals[support]),
+        lowest=0.0,
+        highest=1.0,
+    )
 
 
 def ratio_measure(
@@ -159,12 +180,106 @@ def ratio_measure(
 
     Arguments as for `sum_measure`; undefined where the sum of the denominator is 0.
     """
-    facts = _Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
+    facts = Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
     above, below = _expression(numerator), _expression(denominator)
     support = _support(above, below, rows=rows)
     total, divisor = _sum(above, support.condition, rows), _sum(below, support.condition, rows)
+    squares, products, divisors = (
+        _products(*each, support) for each in ((above, above), (above, below), (below, below))
+    )
 
     def value(totals: Totals) -> float | Undefined:
         return totals[total] / totals[divisor] if totals[divisor] else Undefined("zero_denominator")
 
-    return facts.measure(f"sum of {above} / sum of {below}", (total, divisor), support, value)
+    def interval(totals: Totals) -> Interval | None:
+        top = intervals.Moments(totals[total], totals[squares])
+        bottom = intervals.Moments(totals[divisor], totals[divisors])
+        return intervals.ratio(top, bottom, totals[products], totals[support])
+
+    return _measure(
+        facts,
+        f"sum of {above} / sum of {below}",
+        tuple(dict.fromkeys((total, divisor, squares, products, divisors))),
+        support,
+        value,
+        interval_from=interval,
+        undefined="the sum of the denominator is 0",
+    )
+
+
+def weighted_mean_measure(
+    name: str,
+    *,
+    unit: str,
+    expression: Expression | str,
+    weight: Expression | str,
+    description: str,
+    direction: Direction = "none",
+    rows: Rows = "labelled",
+) -> Measure:
+    """The mean of an expression in which each row counts as much as another one says; else as `ratio_measure`."""
+    averaged, heavy = _expression(expression), _expression(weight)
+    return ratio_measure(
+        name,
+        unit=unit,
+        numerator=averaged * heavy,
+        denominator=heavy,
+        description=description,
+        direction=direction,
+        rows=rows,
+    )
+
+
+def quantile_measure(
+    name: str, *, unit: str, expression: Expression | str, q: float, description: str, direction: Direction = "none"
+) -> Measure:
+    """The `q` quantile of an expression over the labelled rows, q between 0 and 1, with a bound of its error."""
+    facts = Facts(name=name, unit=unit, description=description, direction=direction)
+    of = _expression(expression)
+    return quantile_of(
+        facts.name,
+        of,
+        q,
+        unit=facts.unit,
+        description=facts.description,
+        formula=f"{q:g} quantile of {of}",
+        direction=facts.direction,
+        tasks=ANY_TASK,
+    )
+
+
+def value_measure(
+    name: str,
+    *,
+    unit: str,
+    description: str,
+    true_positive: Expression | str | float = 0,
+    false_positive: Expression | str | float = 0,
+    false_negative: Expression | str | float = 0,
+    true_negative: Expression | str | float = 0,
+    direction: Direction = "higher",
+) -> Measure:
+    """What decisions were worth together: the sum of a value per row that depends on label and decision.
+
+    Args:
+        name: Name of the measure; the metric is `ml.evaluation.<name>`.
+        unit: Unit of the values, such as `USD`.
+        description: One sentence.
+        true_positive: Value of a positive that was decided positive, a number or an expression; costs are negative.
+        false_positive: Of a negative that was decided positive.
+        false_negative: Of a positive that was decided negative.
+        true_negative: Of a negative that was decided negative.
+        direction: `higher` by default, since these are values; say `lower` if you write costs as positive numbers.
+
+    >>> profit = value_measure("profit", unit="USD", description="Kept", true_positive="fare", false_positive=-40)
+    >>> profit.formula
+    'sum of where(label, where(prediction, fare, 0), where(prediction, -40, 0))'
+    """
+    cells = [
+        each if isinstance(each, Expression) else lit(each) if isinstance(each, (int, float)) else parse(each)
+        for each in (true_positive, false_negative, false_positive, true_negative)
+    ]
+    decided = col("prediction")
+    value = where(col("label"), where(decided, cells[0], cells[1]), where(decided, cells[2], cells[3]))
+    made = sum_measure(name, unit=unit, expression=value, description=description, direction=direction)
+    return replace(made, tasks=frozenset({"binary"}))

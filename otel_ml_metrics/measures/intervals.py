@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 Z: Final = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
+
+_STEP: Final = 1e-30
+
+
+class Moments(NamedTuple):
+    """Sum of some values, and of their squares."""
+
+    total: float
+    squares: float
 
 
 def wilson(hits: float, trials: float) -> tuple[float, float]:
@@ -40,6 +51,59 @@ def mean(total: float, squares: float, rows: float) -> tuple[float, float] | Non
         return None
     variance = (squares - total * total / rows) / (rows - 1)
     return around(total / rows, variance / rows)
+
+
+def ratio(above: Moments, below: Moments, product: float, rows: float) -> tuple[float, float] | None:
+    """Interval of the ratio of two sums by the delta method (Cochran, Sampling Techniques, 1977, section 6.4).
+
+    Args:
+        above: Sum of the numerator and of its squares.
+        below: The same of the denominator, whose sum is not 0.
+        product: Sum of numerator times denominator.
+        rows: Number of rows.
+    """
+    if rows < 2:  # noqa: PLR2004  one row shows no spread
+        return None
+    value = above.total / below.total
+    residuals = above.squares - 2 * value * product + value * value * below.squares
+    return around(value, residuals * rows / (rows - 1) / below.total**2)
+
+
+def smooth(value_from: Callable[[Any], Any], counts: NDArray[Any]) -> tuple[float, float] | None:
+    """Interval of a smooth function of the shares of some cells, by the delta method for multinomial counts.
+
+    The derivatives are exact: a step along the imaginary axis has no rounding error (Squire and Trapp, Using Complex
+    Variables to Estimate Derivatives of Real Functions, 1998).
+
+    Args:
+        value_from: From counts, scaled as one likes, to the value; made of + - * / and powers only.
+        counts: Shape (cells,).
+    """
+    points = counts + 1j * _STEP * np.eye(len(counts))
+    slopes = np.array([complex(value_from(point)).imag / _STEP for point in points])
+    return around(float(np.real(value_from(counts.astype(np.float64)))), float((counts * slopes**2).sum()))
+
+
+def average_precision(value: float, positives: float) -> tuple[float, float] | None:
+    """Interval of an average precision on the logit scale (Boyd, Eng and Page 2013); None at 0 and 1."""
+    if not 0 < value < 1:
+        return None
+    centre, half = math.log(value / (1 - value)), Z / math.sqrt(positives * value * (1 - value))
+    low, high = centre - half, centre + half
+    return _expit(low), _expit(high)
+
+
+def _expit(odds: float) -> float:
+    return 1 / (1 + math.exp(-odds)) if odds >= 0 else 1 - 1 / (1 + math.exp(odds))
+
+
+def supremum(value: float, positives: float, negatives: float) -> tuple[float, float]:
+    """Interval of the largest distance of two distributions: each is as close to its own as Massart (1990) says.
+
+    It holds for every number of rows, and is wide for few.
+    """
+    half = math.sqrt(math.log(4 / 0.05) / 2) * (1 / math.sqrt(positives) + 1 / math.sqrt(negatives))
+    return value - half, value + half
 
 
 def area_under_curve(positives: NDArray[Any], negatives: NDArray[Any]) -> float:

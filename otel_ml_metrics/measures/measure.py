@@ -29,7 +29,7 @@ class Undefined:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Measure:
     """One measure, as data.
 
@@ -49,6 +49,7 @@ class Measure:
         value_from: The value from totals with support; the other functions are only asked where there is one.
         interval_from: The 95 % interval; None where there is no theory for it. It may leave the range.
         error_from: Bound of the error that binning makes; None for measures that are exact.
+        extensive: Whether the value grows with the number of rows, as a sum does: of a sample it has to be scaled up.
     """
 
     name: str
@@ -65,7 +66,11 @@ class Measure:
     support: Sum
     value_from: Callable[[Totals], float | Undefined]
     interval_from: Callable[[Totals], Interval | None] | None = None
-    error_from: Callable[[Totals], float] | None = None
+    error_from: Callable[[Totals], float | None] | None = None
+    extensive: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Measure {self.name}: {self.formula}>"
 
     @property
     def states(self) -> tuple[State, ...]:
@@ -77,15 +82,21 @@ class Measure:
         return frozenset[str]().union(*(state.columns() for state in self.states))
 
     def value(self, totals: Totals) -> float | Undefined:
-        """The value, or why there is none."""
-        return self.value_from(totals) if totals[self.support] else Undefined("no_rows")
+        """The value, or why there is none; cut to the range, which rounding may leave by a hair."""
+        if not totals[self.support]:
+            return Undefined("no_rows")
+        found = self.value_from(totals)
+        return found if isinstance(found, Undefined) else min(max(found, self.lowest), self.highest)
 
     def interval(self, totals: Totals) -> Interval | None:
         """The 95 % interval, cut to the measure's range; None where theory gives none or the measure is undefined."""
-        if self.interval_from is None or isinstance(self.value(totals), Undefined):
+        value = self.value(totals)
+        if self.interval_from is None or isinstance(value, Undefined):
             return None
         found = self.interval_from(totals)
-        return found and (max(self.lowest, found[0]), min(self.highest, found[1]))
+        if found is None or not all(map(math.isfinite, found)):
+            return None
+        return max(self.lowest, min(found[0], value)), min(self.highest, max(found[1], value))
 
     def certificate(self, totals: Totals) -> float | None:
         """Bound of |value - exact value|; None for measures that are exact, and where the measure is undefined."""

@@ -6,7 +6,7 @@ A row's contribution is `floor(x * 2^scale + 0.5)`. numpy and SQL compute the sa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from typing import Literal as OneOf
@@ -31,6 +31,8 @@ from otel_ml_metrics.expressions import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 Rows = OneOf["labelled", "predictions"]
@@ -76,6 +78,11 @@ class Sum:
     def __hash__(self) -> int:
         return hash(self.key)
 
+    def over(self, columns: Mapping[str, Expression]) -> Sum:
+        """The same sum with expressions in the place of columns."""
+        condition = None if self.condition is None else self.condition.replaced(columns)
+        return replace(self, expression=self.expression.replaced(columns), condition=condition)
+
     def columns(self) -> frozenset[str]:
         """Names of the columns that a row needs."""
         return self.expression.columns() | (self.condition.columns() if self.condition is not None else _CONSTANT)
@@ -109,6 +116,14 @@ class Sum:
     def to_sql(self, kinds: Kinds) -> str:
         """Contribution per row as SQL: HUGEINT if the sum is wide, else BIGINT; 0 or NULL where it takes no part."""
         self.check(kinds)
+        contribution = self._contribution_sql(self.expression.to_sql(kinds), kinds)
+        return f"CASE WHEN {self._guard_sql(kinds) or 'TRUE'} THEN {contribution} ELSE 0 END"
+
+    def shareable_sql(self, kinds: Kinds) -> tuple[str, ...]:
+        """Parts of `to_sql` that other sums may have as well, and an engine would compute for each of them."""
+        return self.expression.to_sql(kinds), self._guard_sql(kinds)
+
+    def _guard_sql(self, kinds: Kinds) -> str:
         value = self.expression.to_sql(kinds)
         conditions = columns_present_sql(self.columns(), kinds)
         if self.condition is not None:
@@ -117,7 +132,7 @@ class Sum:
             conditions.append(value)
         elif self.wide:
             conditions.append(f"abs({value}) <= {number_sql(LARGEST)}")
-        return f"CASE WHEN {' AND '.join(conditions) or 'TRUE'} THEN {self._contribution_sql(value, kinds)} ELSE 0 END"
+        return " AND ".join(conditions)
 
     def _contribution_sql(self, value: str, kinds: Kinds) -> str:
         integer = "HUGEINT" if self.wide else "BIGINT"
@@ -143,53 +158,76 @@ def count(*needs: str, condition: Expression | None = None, rows: Rows = "labell
 
 
 @dataclass(frozen=True)
-class Binned:
-    """Rows per score bin and label, from which curves and areas under them are computed.
-
-    A row takes part if it has a label and a bin; scores outside [0, 1] have none.
+class Grid:
+    """Cells that tell rows apart by a whole number: the bins of a score, or the pairs of a confusion table.
 
     Args:
-        scheme: Name of the bins, part of the identity: counts of two schemes are never added.
-        bins: Number of bins.
+        name: Of the scheme, part of the identity: cells of two schemes are never added.
+        place: Number of a row's cell, 0 to `cells` - 1; a row outside, or without one, takes no part.
+        cells: Number of cells, at most 32,767.
     """
 
-    scheme: str = SCHEME
-    bins: int = BINS
-
-    @property
-    def key(self) -> str:
-        """Name and definition in one."""
-        return f"bins[{self.scheme}]"
+    name: str
+    place: Expression
+    cells: int
 
     @property
     def condition(self) -> Expression:
-        """Rows that take part."""
-        return (col("score_bin") >= 0) & present(col("label"))
+        """Rows that have a cell."""
+        return (self.place >= 0) & (self.place < self.cells)
+
+
+SCORE_BINS: Final = Grid(f"score_bin:{SCHEME}", col("score_bin"), BINS)
+
+
+@dataclass(frozen=True)
+class Binned:
+    """One sum per cell of a grid. Sums over one grid are computed in one pass.
+
+    Args:
+        summed: What each cell sums, over labelled rows.
+        grid: The cells.
+
+    >>> Binned(Sum(col("label"), scale=0), SCORE_BINS).key
+    'sum[label]@0 by score_bin:logit1024'
+    """
+
+    summed: Sum
+    grid: Grid = SCORE_BINS
+
+    @cached_property
+    def key(self) -> str:
+        """Name and definition in one."""
+        return f"{self.summed.key} by {self.grid.name}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Binned) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
     @property
-    def positives(self) -> Sum:
-        """What one bin counts of the rows whose label is True."""
-        return Sum(col("label"), self.condition, scale=0, wide=False)
-
-    @property
-    def negatives(self) -> Sum:
-        """What one bin counts of the rows whose label is False."""
-        return Sum(~col("label"), self.condition, scale=0, wide=False)
-
-    @property
-    def support(self) -> Sum:
-        """Rows that take part, over all bins."""
-        return Sum(lit(1), self.condition, scale=0, wide=False)
+    def scale(self) -> int:
+        """That of the sum."""
+        return self.summed.scale
 
     def columns(self) -> frozenset[str]:
         """Names of the columns that a row needs."""
-        return self.condition.columns()
+        return self.summed.columns() | self.grid.place.columns()
 
-    def to_numpy(self, columns: Columns, kinds: Kinds) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Positives and negatives per bin, each of shape (bins,)."""
-        numbers, _ = evaluate(col("score_bin"), columns, kinds)
-        counted = []
-        for each in (self.positives, self.negatives):
-            taken: Mask = each.to_numpy(columns, kinds) == 1
-            counted.append(np.bincount(numbers[taken].astype(np.int64), minlength=self.bins))
-        return counted[0], counted[1]
+    def check(self, kinds: Kinds) -> None:
+        """As for a sum."""
+        self.summed.check(kinds)
+
+    def zeros(self) -> NDArray[Any]:
+        """The totals of no rows, of shape (cells,): int64, or Python integers where 64 bits may not suffice."""
+        return np.zeros(self.grid.cells, dtype=object if self.summed.wide else np.int64)
+
+    def to_numpy(self, columns: Columns, kinds: Kinds) -> NDArray[Any]:
+        """Total per cell, of shape (cells,)."""
+        places, known = evaluate(self.grid.place, columns, kinds)
+        taken: Mask = known & (places >= 0) & (places < self.grid.cells)
+        contributions = self.summed.to_numpy(columns, kinds)[taken]
+        totals = self.zeros()
+        np.add.at(totals, places[taken].astype(np.int64), contributions)
+        return totals

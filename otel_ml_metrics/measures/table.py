@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from otel_ml_metrics.measures import binary, regression
+from otel_ml_metrics.measures import calibration, curves, decisions, multiclass, probabilities, quantiles, regression
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from otel_ml_metrics.measures.measure import Measure
 
-MEASURES: Final[Mapping[str, Measure]] = MappingProxyType(
-    {measure.name: measure for measure in (*binary.MEASURES, *regression.MEASURES)}
+FAMILIES: Final[Mapping[str, tuple[Measure, ...]]] = MappingProxyType(
+    {
+        "Decisions, yes or no": decisions.MEASURES,
+        "Probabilities": probabilities.MEASURES,
+        "The whole curve": curves.MEASURES,
+        "Calibration": calibration.MEASURES,
+        "Multiclass": multiclass.multiclass_measures(multiclass.EXAMPLE),
+        "Regression": (*regression.MEASURES, *quantiles.MEASURES),
+    }
 )
 
+MEASURES: Final[Mapping[str, Measure]] = MappingProxyType(
+    {measure.name: measure for name, family in FAMILIES.items() if name != "Multiclass" for measure in family}
+)
+"""Those that are the same for every model; a multiclass one depends on the classes."""
 
-def measures_for(task: str) -> dict[str, Measure]:
-    """The measures that fit a task, by name."""
+FACTORIES: Final[Mapping[str, Callable[..., Measure]]] = MappingProxyType(
+    {
+        "fbeta": decisions.fbeta,
+        "precision_at_top": curves.precision_at_top,
+        "lift": curves.lift,
+        "pinball_loss": regression.pinball_loss,
+        "interval_coverage": regression.interval_coverage,
+        "error_quantile": quantiles.error_quantile,
+        "absolute_error_quantile": quantiles.absolute_error_quantile,
+    }
+)
+"""What takes parameters, all of which have defaults."""
+
+
+def factories_for(task: str, classes: Sequence[str] = ()) -> Mapping[str, Callable[..., Measure]]:
+    """What takes parameters, by name."""
+    if task != "multiclass":
+        return FACTORIES
+    by_class: dict[str, Callable[..., Measure]] = {
+        name: partial(multiclass.of_class, name, classes=classes) for name in ("precision", "recall", "f1")
+    }
+    return by_class | {"top_k_accuracy": partial(multiclass.top_k_accuracy, classes)}
+
+
+def measures_for(task: str, classes: Sequence[str] = ()) -> dict[str, Measure]:
+    """The measures that fit a task, by name; of a multiclass one, those of its classes."""
+    if task == "multiclass":
+        return {measure.name: measure for measure in multiclass.multiclass_measures(classes)}
     return {name: measure for name, measure in MEASURES.items() if task in measure.tasks}

@@ -2,45 +2,66 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from otel_ml_metrics.expressions import Columns, Kinds, col, evaluate
+from otel_ml_metrics.expressions import Columns, Kinds, present_in
 from otel_ml_metrics.measures.sums import Binned, Sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 State = Sum | Binned
-Counted = int | tuple[NDArray[Any], NDArray[Any]]
+Counted = int | NDArray[Any]
 
 
 class Totals:
     """The totals of some states, which can be added and taken back exactly.
 
     Args:
-        whole: By `key` of a sum, the integer sum of its contributions; by `key` of a Binned, its positives and
-            negatives per bin.
+        whole: By `key` of a sum, the integer sum of its contributions; by `key` of a Binned, that of each cell.
+        stand_ins: States that are read in place of others.
+        factor: What every total is multiplied by when it is read.
 
+    >>> from otel_ml_metrics.expressions import col
     >>> Totals({"sum[fare]@30": 3 << 29})[Sum(col("fare"))]
     1.5
     """
 
-    def __init__(self, whole: Mapping[str, Counted]) -> None:
+    def __init__(
+        self, whole: Mapping[str, Counted], *, stand_ins: Mapping[State, State] | None = None, factor: float = 1
+    ) -> None:
         self.whole = dict(whole)
+        self._stand_ins = stand_ins or {}
+        self._factor = factor
 
     @overload
     def __getitem__(self, state: Sum) -> float: ...
     @overload
-    def __getitem__(self, state: Binned) -> tuple[NDArray[Any], NDArray[Any]]: ...
-    def __getitem__(self, state: State) -> float | tuple[NDArray[Any], NDArray[Any]]:
-        """Total of a sum: an int at scale 0, else the nearest float; of a Binned: its two arrays."""
+    def __getitem__(self, state: Binned) -> NDArray[Any]: ...
+    def __getitem__(self, state: State) -> float | NDArray[Any]:
+        """Total of a sum: an int at scale 0, else the nearest float; of a Binned: an array of them."""
+        state = self._stand_ins.get(state, state)
         found = self.whole[state.key]
-        if isinstance(state, Binned) or isinstance(found, tuple):
+        if isinstance(found, np.ndarray):
+            if found.dtype != np.int64 or state.scale or self._factor != 1:
+                return found.astype(np.float64) * (self._factor / (1 << state.scale))
             return found
-        return found / (1 << state.scale) if state.scale else found
+        read = found / (1 << state.scale) if state.scale else found
+        return read * self._factor if self._factor != 1 else read
+
+    def exact(self, summed: Sum) -> Fraction:
+        """Total of a sum without rounding, for differences in which floats cancel out."""
+        summed_ = self._stand_ins.get(summed, summed)
+        return Fraction(self._factor) * Fraction(int(self.whole[summed_.key]), 1 << summed_.scale)
+
+    def through(self, stand_ins: Mapping[State, State], *, factor: float = 1) -> Totals:
+        """The same totals for a measure that asks for other states than were summed."""
+        reached = {asked: self._stand_ins.get(state, state) for asked, state in stand_ins.items()}
+        return Totals(self.whole, stand_ins={**self._stand_ins, **reached}, factor=self._factor * factor)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Totals) and _plain(self) == _plain(other)
@@ -55,17 +76,12 @@ class Totals:
 
 
 def _plain(totals: Totals) -> dict[str, Any]:
-    return {
-        key: [part.tolist() for part in found] if isinstance(found, tuple) else found
-        for key, found in totals.whole.items()
-    }
+    return {key: found.tolist() if isinstance(found, np.ndarray) else found for key, found in totals.whole.items()}
 
 
 def _added(left: Counted, right: Counted, sign: int) -> Counted:
-    if isinstance(left, tuple) and isinstance(right, tuple):
-        return left[0] + sign * right[0], left[1] + sign * right[1]
-    if isinstance(left, tuple) or isinstance(right, tuple):
-        message = "Counts per bin and a plain sum cannot be added."
+    if isinstance(left, np.ndarray) != isinstance(right, np.ndarray):
+        message = "A sum per cell and a plain sum cannot be added."
         raise TypeError(message)
     return left + sign * right
 
@@ -80,7 +96,7 @@ def add_up(states: Iterable[State], columns: Columns, kinds: Kinds) -> Totals:
         columns: Arrays of shape (n,), as `expressions.evaluate` takes them.
         kinds: Kind of each column.
     """
-    labelled = evaluate(col("label"), columns, kinds)[1] if kinds.get("label") in {"boolean", "number"} else slice(None)
+    labelled = present_in(columns["label"], kinds["label"]) if "label" in kinds else slice(None)
     parts = {name: np.asarray(column)[labelled] for name, column in columns.items()}
     return Totals({state.key: _total(state, parts, columns, kinds) for state in dict.fromkeys(states)})
 

@@ -2,14 +2,13 @@
 
     <log>/model=flight-delay/dt=2013-04-09/s-<pid>-<uuid>.parquet
 
-A segment is written under a name of its own kind, `.tmp-…`, which no reader's pattern matches, and then renamed.
+A log is a local folder or a URL such as `s3://bucket/predictions`, so places are text here, with `/` between folders.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -37,30 +36,43 @@ LEADING_COLUMNS: Final = (
 )
 
 
-def model_folder(log: str | os.PathLike[str], model: str) -> Path:
+def model_folder(log: str | os.PathLike[str], model: str) -> str:
     """The folder of one model, percent-quoted as Hive does.
 
-    >>> model_folder("data/predictions", "churn/eu west").as_posix()
+    >>> model_folder("data/predictions", "churn/eu west")
     'data/predictions/model=churn%2Feu%20west'
     """
-    return Path(log) / f"{MODEL_KEY}={quote(model, safe='')}"
+    return f"{os.fspath(log).rstrip('/')}/{MODEL_KEY}={quote(model, safe='')}"
 
 
-def model_of(folder: Path) -> str:
-    """The model whose folder this is.
+def model_of(name: str) -> str:
+    """The model of a folder's name.
 
-    >>> model_of(model_folder("data", "churn/eu west"))
+    >>> model_of("model=churn%2Feu%20west")
     'churn/eu west'
     """
-    return unquote(folder.name.removeprefix(f"{MODEL_KEY}="))
+    return unquote(name.removeprefix(f"{MODEL_KEY}="))
 
 
-def date_folder(folder: Path, date: str) -> Path:
+def date_folder(folder: str, date: str) -> str:
     """The folder of one UTC date (`2013-04-09`) in the folder of a model."""
-    return folder / f"{DATE_KEY}={date}"
+    return f"{folder}/{DATE_KEY}={date}"
 
 
-def segment_names() -> tuple[str, str]:
-    """Name of a new segment, and the name under which it is written aside."""
-    unique = f"{os.getpid()}-{uuid.uuid4().hex}"
-    return f"s-{unique}.parquet", f".tmp-{unique}"
+def segment_name() -> str:
+    """Name of a new segment."""
+    return f"s-{os.getpid()}-{uuid.uuid4().hex}.parquet"
+
+
+def compacted_name(date: str) -> str:
+    """Path of a new compacted file below the folder of a model."""
+    return f"{DATE_KEY}={date}/c-{uuid.uuid4().hex}.parquet"
+
+
+def date_of_file(name: str) -> str:
+    """The date of a file, by its path below the folder of a model.
+
+    >>> date_of_file("dt=2013-04-09/s-1-0.parquet")
+    '2013-04-09'
+    """
+    return name.partition("/")[0].removeprefix(f"{DATE_KEY}=")

@@ -1,12 +1,13 @@
 """Writes the prediction log: immutable Parquet segments, one per date and flush, visible once whole and durable.
 
-Write aside, fsync, rename, fsync the folder: a reader sees a whole segment or none, whenever process or machine stop.
+Locally a segment is written aside, synced and renamed, in an object store it is one PUT: a reader sees a whole segment
+or none, whenever process or machine stop.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,13 +24,14 @@ from otel_ml_metrics.prediction_log.layout import (
     SCHEMA_VERSION,
     date_folder,
     model_folder,
-    segment_names,
+    segment_name,
 )
 from otel_ml_metrics.reading import RowSchema
+from otel_ml_metrics.storage.files import storage_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from pyarrow import Table
 
@@ -58,7 +60,7 @@ class LogWriter:
     """Writes the predictions of one monitor.
 
     Args:
-        log: Folder of the log; made if it is not there.
+        log: Folder of the log, made if it is not there, or URL of one in an object store.
         model: Name of the model.
         constants: Columns with the same text in every row (output, version, variant); None is NULL.
         slices: Names of the slices.
@@ -86,7 +88,8 @@ class LogWriter:
     def write(self, batches: Sequence[PredictionBatch]) -> SegmentsWritten:
         """Make rows durable and readable, one segment per UTC date; a row whose instant is unknown has no place.
 
-        Never raises on a full or broken disk: the rows of the segments that failed are counted as lost.
+        Never raises on a full or broken disk, nor where a store does not answer: the rows of the segments that failed
+        are counted as lost.
         """
         lost: dict[str, int] = {}
         problem = ""
@@ -107,12 +110,13 @@ class LogWriter:
 
     def _try_out(self) -> None:
         try:
-            self._make_folder(self._folder)
-            self._write_aside(self._folder / segment_names()[1], self._table([_no_rows(self._slices, self._fields)]))
+            empty = self._table([_no_rows(self._slices, self._fields)])
+            self._storage = storage_of(self._folder)
+            self._storage.try_out(self._folder, partial(arrow.write, empty))
         except OSError as error:
             message = (
                 f"The prediction log cannot be written to {self._folder}: {error.strerror or error}. "
-                "Pass a folder that this process may write to as `log`."
+                "Pass a folder or a URL that this process may write to as `log`."
             )
             raise LogError(message) from error
 
@@ -144,31 +148,8 @@ class LogWriter:
         return arrow.table(columns, required=_REQUIRED, metadata=_METADATA)
 
     def _write_segment(self, date: str, table: Table) -> None:
-        folder = date_folder(self._folder, date)
-        self._make_folder(folder)
-        name, aside_name = segment_names()
-        self._write_aside(folder / aside_name, table, then=folder / name)
-        _sync_folder(folder)
-
-    def _write_aside(self, aside: Path, table: Table, then: Path | None = None) -> None:
-        """Write a file and give it its name, if it is to have one; whatever happens, it is not left behind."""
-        try:
-            with aside.open("wb") as file:
-                arrow.write(table, file)
-                file.flush()
-                os.fsync(file.fileno())
-            if then is not None:
-                aside.rename(then)
-        finally:
-            aside.unlink(missing_ok=True)
-
-    def _make_folder(self, folder: Path) -> None:
-        """Make a folder durable, with every parent that is not there yet."""
-        if folder.is_dir():
-            return
-        self._make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)  # another process may have been faster
-        _sync_folder(folder.parent)
+        path = f"{date_folder(self._folder, date)}/{segment_name()}"
+        self._storage.write(path, partial(arrow.write, table))
 
 
 def _ids(ids: Sequence[str]) -> arrow.Array:
@@ -202,11 +183,3 @@ def _score_bins(batch: PredictionBatch) -> arrow.Array:
 
 def _no_rows(slices: Sequence[str], fields: Mapping[str, Kind]) -> PredictionBatch:
     return RowSchema(slices, fields).read_rows([])
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

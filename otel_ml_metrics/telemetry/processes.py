@@ -52,9 +52,11 @@ class Recorders:
         """Look after a monitor as long as it lives."""
         self._living.add(recorder)
         self._drains.add(drain)
+        # Hooks run newest first. The client of an object store, imported for this monitor, ends with a hook of its own.
+        atexit.unregister(self.flush)
+        atexit.register(self.flush)
         if not self._hooked:  # not on import: that does nothing
             self._hooked = True
-            atexit.register(self.flush)
             if hasattr(os, "register_at_fork"):
                 os.register_at_fork(
                     before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._in_child

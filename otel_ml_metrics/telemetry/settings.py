@@ -18,6 +18,7 @@ from otel_ml_metrics.semconv import (
     RESERVED_FIELDS,
     MetricDefinition,
 )
+from otel_ml_metrics.storage.locations import checked_location
 from otel_ml_metrics.telemetry.custom import CustomMetric, checked_bounds, checked_unit
 
 if TYPE_CHECKING:
@@ -132,12 +133,12 @@ def raising(on_fault: Literal["count", "raise"] | None) -> bool:
 
 
 def log_path(log: str | os.PathLike[str]) -> str:
-    """The folder of the prediction log."""
+    """The folder of the prediction log, or its URL."""
     path: object = os.fspath(log)
-    if not isinstance(path, str) or not path or "://" in path:
-        message = f"Expected a folder of a local file system, found {path!r}."
+    if not isinstance(path, str) or not path:
+        message = f"Expected a folder, or a URL such as s3://bucket/predictions, found {path!r}."
         raise ConfigurationError(message, where="log")
-    return path
+    return checked_location("log", path)
 
 
 def _one_of(argument: str, value: Any, known: Sequence[str]) -> Any:  # a literal of either argument  # noqa: ANN401  # anything may be passed

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
 from otel_ml_metrics.configuration import Evaluation
 from otel_ml_metrics.evaluator import Evaluator
-from tests.evaluation.oracle import DECLARED, FACT_COLUMNS, PREDICTION_COLUMNS, Key, Settings, bin_of
+from tests.evaluation.oracle import Key, Said, Settings
+from tests.evaluation.oracle_measures import Row, bin_of, declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,6 +46,8 @@ _SEGMENT_FIELDS: Final[list[pa.Field[Any]]] = [
     pa.field("carrier", pa.string()),
     pa.field("origin", pa.string()),
     pa.field("fare", pa.float64()),
+    pa.field("customer", pa.int64()),
+    pa.field("region", pa.string()),
 ]
 SEGMENT: Final = pa.schema(
     _SEGMENT_FIELDS,
@@ -56,6 +58,9 @@ _LABEL_FIELDS: Final[list[pa.Field[Any]]] = [
     pa.field("label", pa.bool_()),
     pa.field("received_at", INSTANT),
     pa.field("revision", pa.int64()),
+    pa.field("customer", pa.int64()),
+    pa.field("region", pa.string()),
+    pa.field("occurred_at", INSTANT),
 ]
 LABELS: Final = pa.schema(_LABEL_FIELDS)
 
@@ -83,22 +88,34 @@ class Prediction:
     id: str = "p-1"
     predicted_at: datetime = START
     score: float | None = 0.8
-    prediction: bool | None = True
+    prediction: float | bool | None = True
     fare: float | None = 100.0
+    weight: float | None = None
     carrier: str | None = "UA"
     origin: str | None = "EWR"
     version: str = "1"
     variant: str = "champion"
+    customer: int | None = None
+    region: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """A label as it is received."""
+    """A label as it is received; one without a label, an instant or a name of whose it is cannot be used."""
 
-    id: str = "p-1"
-    label: bool = True
-    received_at: datetime = START + HOUR
+    id: str | None = "p-1"
+    label: float | bool | None = True
+    received_at: datetime | None = START + HOUR
     revision: int = 0
+    customer: int | None = None
+    region: str | None = None
+    occurred_at: datetime | None = None
+
+    def said(self) -> Said:
+        """What the oracle knows of it."""
+        assert self.received_at is not None
+        occurred_us = None if self.occurred_at is None else us(self.occurred_at)
+        return Said(self.id, self.label, us(self.received_at), self.revision, self.customer, self.region, occurred_us)
 
 
 @dataclass
@@ -107,11 +124,13 @@ class World:
 
     folder: Path
     ledger: str | None = None
-    predictions: list[tuple[Any, ...]] = field(default_factory=list)
-    facts: list[tuple[Any, ...]] = field(default_factory=list)
+    predictions: list[Row] = field(default_factory=list)
+    facts: list[Said] = field(default_factory=list)
+    task: str = "binary"
 
-    def log(self, rows: Iterable[Prediction], name: str | None = None, schema: pa.Schema = SEGMENT) -> None:
+    def log(self, rows: Iterable[Prediction], name: str | None = None, schema: pa.Schema | None = None) -> None:
         """Write one segment per date; `name` orders segments against each other."""
+        schema = schema or _with_numbers(SEGMENT, "prediction", self.task)
         dates: dict[str, list[Prediction]] = {}
         for row in rows:
             dates.setdefault(row.predicted_at.date().isoformat(), []).append(row)
@@ -123,38 +142,27 @@ class World:
             aside = folder / f".tmp-{made}"
             parquet.write_table(_segment(members, schema), aside)
             aside.rename(folder / segment)
-            self.predictions += [(each.id, us(each.predicted_at), segment, *_facets(each)) for each in members]
+            self.predictions += [_row(each, segment) for each in members]
 
     def label(self, rows: Iterable[Fact], name: str | None = None, form: str = "parquet") -> Path:
-        """Write one label file."""
+        """Write one label file, aside first, since somebody may be reading."""
         rows = list(rows)
         folder = self.folder / "labels"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{f'{len(self.facts):06d}' if name is None else name}.{form}"
-        plain = [(each.id, each.label, each.received_at, each.revision) for each in rows]
+        aside = path.with_name(f".{path.name}")
+        columns = {name: [getattr(each, name) for each in rows] for name in LABELS.names if name != "prediction_id"}
+        columns = {"prediction_id": [each.id for each in rows]} | columns
         if form == "csv":
-            with path.open("w", newline="") as file:
+            with aside.open("w", newline="") as file:
                 writer = csv.writer(file)
-                writer.writerow(LABELS.names)
-                writer.writerows([(*row[:2], row[2].isoformat(), row[3]) for row in plain])
+                writer.writerow(columns)
+                writer.writerows(zip(*columns.values(), strict=True))
         else:
-            columns = list(zip(*plain, strict=True)) or [()] * 4
-            parquet.write_table(pa.table(dict(zip(LABELS.names, map(list, columns), strict=True)), LABELS), path)
-        self.facts += [(each.id, each.label, us(each.received_at), each.revision) for each in rows]
+            parquet.write_table(pa.table(columns, _with_numbers(LABELS, "label", self.task)), aside)
+        aside.rename(path)
+        self.facts += [each.said() for each in rows if None not in (each.label, each.received_at)]
         return path
-
-    @property
-    def predictions_frame(self) -> pd.DataFrame:
-        """Everything that was logged, for the oracle."""
-        frame = pd.DataFrame(self.predictions, columns=list(PREDICTION_COLUMNS)).astype(
-            dict.fromkeys(("prediction", "carrier", "origin"), object) | dict.fromkeys(("score", "fare"), float)
-        )
-        return frame.where(frame.notna() | ~frame.columns.isin(["prediction", "carrier", "origin"]), None)
-
-    @property
-    def facts_frame(self) -> pd.DataFrame:
-        """Every label that was written, for the oracle."""
-        return pd.DataFrame(self.facts, columns=list(FACT_COLUMNS)).astype({"received_us": "int64"})
 
     def evaluation(self, settings: Settings | None = None, **given: Any) -> Evaluation:
         """An evaluation of this folder."""
@@ -162,9 +170,10 @@ class World:
         defaults: dict[str, Any] = {
             "model": MODEL,
             "predictions": self.folder / "predictions",
-            "labels": {"path": str(self.folder / "labels"), "revision": "revision"},
+            "task": settings.task,
+            "labels": self._labels(settings),
             "ledger": self.ledger or f"sqlite:///{self.folder}/ledger.db",
-            "measures": DECLARED,
+            "measures": declared(settings.task, settings.measures),
             "window": timedelta(microseconds=settings.window_us),
             "window_offset": timedelta(microseconds=settings.offset_us),
             "attribution_window": timedelta(microseconds=settings.attribution_us),
@@ -177,14 +186,29 @@ class World:
             defaults["implicit_negative"] = {"grace": timedelta(microseconds=settings.grace_us)}
         return Evaluation(**defaults | given)
 
+    def _labels(self, settings: Settings) -> dict[str, Any]:
+        labels = {"path": str(self.folder / "labels"), "revision": "revision", "aggregate": settings.aggregate}
+        if not settings.key:
+            return labels
+        within_us = settings.attribution_us if settings.within_us is None else settings.within_us
+        within = {"within": timedelta(microseconds=within_us), "take": settings.take}
+        return labels | within | {"key": list(settings.key), "occurred_at": "occurred_at"}
+
     def run(self, as_of: datetime, **given: Any) -> Report:
         """Run the evaluation once, with nowhere to send to."""
         with Evaluator(self.evaluation(**given), environ={}) as evaluator:
             return evaluator.run(as_of=as_of)
 
 
-def _facets(row: Prediction) -> Sequence[Any]:
-    return (row.score, row.prediction, row.fare, row.carrier, row.origin, row.version, row.variant)
+def _row(row: Prediction, segment: str) -> Row:
+    facets = {name: getattr(row, name) for name in Row._fields if name not in {"predicted_us", "segment"}}
+    return Row(predicted_us=us(row.predicted_at), segment=segment, **facets)
+
+
+def _with_numbers(schema: pa.Schema, name: str, task: str) -> pa.Schema:
+    """A schema in which a column is what a task decides: numbers where it is regression."""
+    kind = pa.float64() if task == "regression" else pa.bool_()
+    return schema.set(schema.get_field_index(name), pa.field(name, kind))
 
 
 def _segment(rows: Sequence[Prediction], schema: pa.Schema) -> pa.Table:

@@ -49,9 +49,9 @@ def equals_brute_force(world: World) -> None:
         report = evaluator.run(as_of=last)
         agree(
             evaluator.as_of(last).values,
-            oracle.values(world.predictions_frame, world.facts_frame, SETTINGS, us(last)),
+            oracle.values(world.predictions, world.facts, SETTINGS, us(last)),
         )
-    statuses = oracle.statuses(world.predictions_frame, world.facts_frame, SETTINGS, us(last))
+    statuses = oracle.statuses(world.predictions, world.facts, SETTINGS, us(last))
     assert {**report.labels, "waiting": report.waiting} == {**statuses, "invalid": 0}
 
 

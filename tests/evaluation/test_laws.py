@@ -18,7 +18,7 @@ from tests.evaluation.material import DAY, HOUR, MINUTE, START, Fact, Prediction
 from tests.evaluation.oracle import DAY_US, HOUR_US, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from otel_ml_metrics.evaluation_report import Report, Value
@@ -32,6 +32,7 @@ DELAYS: Final = [
     -2 * DAY, -HOUR, -MINUTE, 0 * HOUR, MINUTE, 2 * HOUR, 2 * HOUR + MINUTE, 6 * HOUR, 6 * HOUR + MINUTE, 12 * HOUR,
     DAY, DAY + MINUTE, 30 * HOUR, 30 * HOUR + MINUTE, 3 * DAY,
 ]  # fmt: skip
+LAGS: Final = [0 * HOUR, MINUTE, HOUR, 3 * HOUR, 12 * HOUR, -HOUR]
 RUNS: Final = [step * 6 * HOUR for step in range(21)] + [2 * HOUR, 26 * HOUR, 50 * HOUR, 54 * HOUR - MINUTE, 10 * DAY]
 
 
@@ -47,26 +48,51 @@ class Story:
     form: str
 
 
-def settings_strategy(*, provisional: bool) -> st.SearchStrategy[Settings]:
-    """Windows, maturities, splits and slices."""
-    return st.builds(
-        Settings,
-        window_us=st.sampled_from([DAY_US, 6 * HOUR_US]),
-        offset_us=st.sampled_from([0, 3 * HOUR_US]),
-        maturities_us=st.sampled_from([(), (2 * HOUR_US, 6 * HOUR_US), (6 * HOUR_US,)]),
-        grace_us=st.sampled_from([None, None, 6 * HOUR_US]),
-        slices=st.sampled_from([(), (("carrier",),), (("carrier",), ("carrier", "origin"))]),
-        by=st.sampled_from([("version", "variant"), ("variant",), ()]),
-        provisional=st.just(provisional),
+def settings_strategy(**others: st.SearchStrategy[Any]) -> st.SearchStrategy[Settings]:
+    """Windows, maturities, splits and slices, and what else is given."""
+    drawn: dict[str, st.SearchStrategy[Any]] = {
+        "window_us": st.sampled_from([DAY_US, 6 * HOUR_US]),
+        "offset_us": st.sampled_from([0, 3 * HOUR_US]),
+        "maturities_us": st.sampled_from([(), (2 * HOUR_US, 6 * HOUR_US), (6 * HOUR_US,)]),
+        "grace_us": st.sampled_from([None, None, 6 * HOUR_US]),
+        "slices": st.sampled_from([(), (("carrier",),), (("carrier",), ("carrier", "origin"))]),
+        "by": st.sampled_from([("version", "variant"), ("variant",), ()]),
+    }
+    return st.builds(Settings, **drawn | others)
+
+
+def entity_settings() -> st.SearchStrategy[Settings]:
+    """The same where labels name entities, or several labels of a prediction are taken together."""
+    whose: dict[str, st.SearchStrategy[Any]] = {
+        "key": st.sampled_from([("customer",), ("customer", "region"), ()]),
+        "within_us": st.sampled_from([None, 2 * HOUR_US, 12 * HOUR_US]),
+        "take": st.sampled_from(["last", "all"]),
+    }
+    binary = settings_strategy(aggregate=st.sampled_from(["last", "last", "any"]), **whose)
+    summed = settings_strategy(
+        task=st.just("regression"), aggregate=st.sampled_from(["sum", "sum", "last"]), grace_us=st.none(), **whose
     )
+    return st.one_of(binary, summed)
 
 
 @st.composite
-def stories(draw: st.DrawFn, *, provisional: bool = False) -> Story:
+def stories(draw: st.DrawFn, settings: st.SearchStrategy[Settings]) -> Story:
     """Draw a story; small, so that ids, instants and slices meet often."""
+    chosen = draw(settings)
+    numbers = chosen.task == "regression"
+    decisions = st.sampled_from([0.1, -2.5, 7.0, 1e6, None] if numbers else [True, False, True, False, None])
+    truths = st.sampled_from([0.1, 0.2, -1 / 3, 250.0]) if numbers else st.booleans()
     native = draw(st.lists(st.booleans(), min_size=IDS, max_size=IDS))
     first = draw(st.lists(st.sampled_from(MOMENTS), min_size=IDS, max_size=IDS))
     ids = [native_id(START + first[at], at) if native[at] else f"p-{at}" for at in range(IDS)]
+
+    def entity() -> dict[str, Any]:
+        if not chosen.key:
+            return {}
+        return {
+            "customer": draw(st.sampled_from([1, 1, 2])),
+            "region": draw(st.sampled_from(["north", "north", "south"])),
+        }
 
     def prediction() -> tuple[int, int, Prediction]:
         number = draw(st.integers(0, IDS - 2))
@@ -79,12 +105,13 @@ def stories(draw: st.DrawFn, *, provisional: bool = False) -> Story:
                 id=ids[number],
                 predicted_at=START + moment,
                 score=draw(st.sampled_from([0.0, 0.125, 0.3, 0.3000001, 0.5, 0.9, 1.0, 1.5, None])),
-                prediction=draw(st.sampled_from([True, False, True, False, None])),
+                prediction=draw(decisions),
                 fare=draw(st.sampled_from([0.0, 0.1, -7.3, 1e9, 250.25, None])),
                 carrier=draw(st.sampled_from(["UA", "B6", None])),
                 origin=draw(st.sampled_from(["EWR", None])),
                 version=draw(st.sampled_from(["1", "2"])),
                 variant=draw(st.sampled_from(["champion", "champion", "challenger"])),
+                **entity(),
             ),
         )
 
@@ -96,9 +123,11 @@ def stories(draw: st.DrawFn, *, provisional: bool = False) -> Story:
             draw(st.integers(0, 1)),
             Fact(
                 id=ids[number],
-                label=draw(st.booleans()),
+                label=draw(truths),
                 received_at=received_at,
                 revision=draw(st.integers(0, 1)),
+                occurred_at=received_at - draw(st.sampled_from(LAGS)) if chosen.key else None,
+                **entity(),
             ),
         )
 
@@ -108,7 +137,7 @@ def stories(draw: st.DrawFn, *, provisional: bool = False) -> Story:
     cuts = sorted(draw(st.integers(0, len(instants))) for _ in range(ROUNDS - 1))
     bounds = [0, *cuts, len(instants)]
     return Story(
-        settings=draw(settings_strategy(provisional=provisional)),
+        settings=chosen,
         segments=tuple(tuple((part, row) for turn, part, row in logged if turn == at) for at in range(ROUNDS)),
         labels=tuple(tuple((part, row) for turn, part, row in received if turn == at) for at in range(ROUNDS)),
         runs=tuple(tuple(instants[low:high]) for low, high in pairwise(bounds)),
@@ -127,14 +156,21 @@ def put(world: World, story: Story, turn: int) -> None:
         world.label(rows, name=f"{turn}-{part}", form=story.form)
 
 
-def told(story: Story, world: World) -> tuple[list[Report], Report, Report]:
+def nothing(_world: World) -> None:
+    """Let a story go on."""
+
+
+def told(story: Story, world: World, between: Callable[[World], None] = nothing) -> tuple[list[Report], Report, Report]:
     """Play a story: the reports of its runs, the last one repeated at its end, and the state at an older instant."""
     last = max((each for runs in story.runs for each in runs), default=START)
     reports = []
     with Evaluator(world.evaluation(story.settings), environ={}) as evaluator:
         for turn in range(ROUNDS):
             put(world, story, turn)
-            reports += [evaluator.run(as_of=each) for each in story.runs[turn]]
+            between(world)
+            for each in story.runs[turn]:
+                reports.append(evaluator.run(as_of=each))
+                between(world)
         reports.append(evaluator.run(as_of=last))
         return reports, evaluator.as_of(last), evaluator.as_of(min(story.older, last))
 
@@ -155,12 +191,12 @@ def agree(found: Iterable[Value], expected: dict[oracle.Key, oracle.Expected]) -
         assert value.lower is None or value.upper is None or value.lower - 1e-9 <= value.value <= value.upper + 1e-9
 
 
-def hold(story: Story) -> None:
-    """Play a story and see that all its laws hold."""
+def hold(story: Story, between: Callable[[World], None] = nothing, make: Callable[..., World] = World) -> None:
+    """Play a story in a world of some kind, and see that all its laws hold, whatever is done between its steps."""
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
-        reports, newest, older = told(story, world)
-        facts, predictions = world.facts_frame, world.predictions_frame
+        world = make(Path(folder), task=story.settings.task)
+        reports, newest, older = told(story, world, between)
+        facts, predictions = world.facts, world.predictions
         last_us = us(newest.as_of)
 
         everything = oracle.values(predictions, facts, story.settings, last_us)
@@ -194,22 +230,29 @@ QUICK: Final[dict[str, Any]] = {
 
 
 @settings(max_examples=12, **QUICK)
-@given(stories())
+@given(stories(settings_strategy()))
 def test_final_values_depend_on_the_data_and_as_of_alone(story: Story) -> None:
     """Not on how labels were cut into files and runs, nor on their order; the same for what is logged late or twice."""
     hold(story)
 
 
 @settings(max_examples=4, **QUICK)
-@given(stories(provisional=True))
+@given(stories(settings_strategy(provisional=st.just(True))))
 def test_provisional_values_add_the_tiles_that_are_old_enough(story: Story) -> None:
     """A value at m adds the tiles with tile end + m <= as_of; final values are what they are without."""
     hold(story)
 
 
+@settings(max_examples=12, **QUICK)
+@given(stories(entity_settings()))
+def test_labels_of_entities_find_their_predictions(story: Story) -> None:
+    """The last one before the outcome, or all within a time, whatever was logged first; and several say one thing."""
+    hold(story)
+
+
 @pytest.mark.slow
 @settings(max_examples=16, **QUICK)
-@given(stories(), st.booleans())
+@given(stories(st.one_of(settings_strategy(), entity_settings())), st.booleans())
 def test_laws_hold_in_many_stories(story: Story, provisional: bool) -> None:
     """The same laws, tried for longer."""
     hold(replace(story, settings=replace(story.settings, provisional=provisional)))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from otel_ml_metrics.attribution.inputs import Input
 from otel_ml_metrics.attribution.tables import values
 from otel_ml_metrics.ledger import integrity
-from otel_ml_metrics.ledger.commit import InputFile, Movement
+from otel_ml_metrics.ledger.commit import Movement
 from otel_ml_metrics.ledger.outbox import Outbox
 from otel_ml_metrics.ledger.store import Ledger
 from tests.ledger.material import DAY, NAME, commit, facts, opened, sums
@@ -37,7 +38,7 @@ def whole(version: int) -> Commit:
     """A commit that writes to every table, with the version to be in all of it."""
     return commit(
         version,
-        inputs=[InputFile("label", f"{version}.parquet", last_us=version)],
+        inputs=[Input("label", f"{version}.parquet", last_us=version)],
         facts={DAY: facts(range(version, version + LABELS)), OTHER_DAY: facts(range(NEW_LABELS))},
         replaced_dates=frozenset({DAY}),
         states={tile: sums(version + 1, count=20) for tile in TILES},
@@ -91,7 +92,7 @@ def kill_one(context: ForkServerContext, url: str, seconds: float) -> tuple[int,
 def is_whole(ledger: Ledger, version: int) -> None:
     """See that everything is of this version, and sound."""
     with ledger.database.reading() as connection:
-        assert [*integrity.problems(connection, label_kind="boolean")] == []
+        assert [*integrity.problems(connection, facts=ledger.fact_schema)] == []
     assert ledger.database.problems() == []
     labels = facts(range(version - 1, version - 1 + LABELS)) if version else facts(range(0))
     assert ledger.facts([DAY]).drop_columns(["date"]).equals(labels)

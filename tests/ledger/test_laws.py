@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from otel_ml_metrics.auditor import Auditor
 from otel_ml_metrics.evaluator import Evaluator
 from tests.evaluation import oracle
 from tests.evaluation.material import START, World, us
-from tests.evaluation.test_laws import ROUNDS, Story, agree, put, stories
+from tests.evaluation.test_laws import ROUNDS, Story, agree, put, settings_strategy, stories
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,36 +59,36 @@ def hold(world: World, story: Story) -> None:
         history = auditor.history()
         assert standing(history.settled) == standing(auditor.as_of(last).values)
 
-        statuses = oracle.statuses(world.predictions_frame, world.facts_frame, story.settings, us(last))
+        statuses = oracle.statuses(world.predictions, world.facts, story.settings, us(last))
         counted = dict.fromkeys(("matched", "revised", "duplicate", "late"), 0)
         for step in history.steps:
             for status, count in step.labels.items():
                 counted[status] += count
         assert counted == {status: statuses[status] for status in counted}
-        assert sum(step.predictions for step in history.steps) == len(oracle.counted(world.predictions_frame))
+        assert sum(step.predictions for step in history.steps) == len(oracle.counted(world.predictions))
 
 
-@settings(max_examples=8, phases=PHASES, suppress_health_check=SLOW)
-@given(stories())
+@settings(max_examples=5, phases=PHASES, suppress_health_check=SLOW)
+@given(stories(settings_strategy()))
 def test_a_ledger_holds_its_laws(story: Story) -> None:
     """Its sums are those of log and labels, its history folds to its values, its steps to its labels."""
     with tempfile.TemporaryDirectory() as folder:
         hold(World(Path(folder)), story)
 
 
-@pytest.mark.slow
-@settings(max_examples=60, phases=PHASES, suppress_health_check=SLOW)
-@given(stories(provisional=True))
+@pytest.mark.soak
+@settings(max_examples=150, phases=PHASES, suppress_health_check=SLOW)
+@given(stories(settings_strategy(provisional=st.just(True))))
 def test_a_ledger_of_tiles_holds_its_laws(story: Story) -> None:
     """The same with provisional values, whose windows have a tile per hour or so."""
     with tempfile.TemporaryDirectory() as folder:
         hold(World(Path(folder)), story)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.postgresql
 @settings(max_examples=15, phases=PHASES, suppress_health_check=SLOW)
-@given(stories())
+@given(stories(settings_strategy()))
 def test_the_laws_of_evaluation_hold_on_postgresql(postgresql_server: Server, story: Story) -> None:
     """Final values are those of the oracle, wherever the sums are kept."""
     database = postgresql_server.new_database()
@@ -99,6 +100,6 @@ def test_the_laws_of_evaluation_hold_on_postgresql(postgresql_server: Server, st
             as_of_us = us(report.as_of)
             agree(
                 evaluator.as_of(report.as_of).values,
-                oracle.values(world.predictions_frame, world.facts_frame, story.settings, as_of_us),
+                oracle.values(world.predictions, world.facts, story.settings, as_of_us),
             )
     postgresql_server.drop(database)

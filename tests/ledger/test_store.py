@@ -9,11 +9,12 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from otel_ml_metrics.attribution.inputs import Input
 from otel_ml_metrics.attribution.tables import LOST, MOVES, values
 from otel_ml_metrics.errors import LedgerBusyError, LedgerError, LedgerMismatchError, LedgerMovedError
 from otel_ml_metrics.ledger import schema
 from otel_ml_metrics.ledger.blocks import MOST_BLOCKS
-from otel_ml_metrics.ledger.commit import Head, InputFile, Movement
+from otel_ml_metrics.ledger.commit import Head, Movement
 from otel_ml_metrics.ledger.store import schema_of
 from tests.ledger.material import DAY, NAME, NOW_US, commit, facts, opened, sums
 
@@ -45,8 +46,8 @@ def test_a_new_ledger_is_empty(ledger: Ledger) -> None:
 
 def test_everything_comes_back_as_it_was_given(ledger: Ledger, ledger_url: str) -> None:
     """Numbers of 64 and of 128 bits, bytes, and texts with any characters."""
-    label = InputFile("label", STRANGE, "stat", "digest", FARTHEST, -FARTHEST)
-    segment = InputFile("segment", "s-1.parquet", date=DAY, foreign_ids=True)
+    label = Input("label", STRANGE, "stat", "digest", FARTHEST, -FARTHEST)
+    segment = Input("segment", "s-1.parquet", date=DAY, foreign_ids=True)
     lost = pa.Table.from_pylist([{"prediction_id": STRANGE, "date": DAY, "segment": "s", "row": FARTHEST}], LOST)
     ledger.commit(
         commit(
@@ -83,10 +84,8 @@ def test_a_block_of_many_megabytes_fits(ledger: Ledger) -> None:
 
 def test_inputs_and_sums_are_replaced_and_facts_are_added(ledger: Ledger) -> None:
     """A commit says how far inputs are and what tiles hold now, and which labels are new."""
-    ledger.commit(commit(inputs=[InputFile("label", "a", "old")], states={1: sums(1)}, facts={DAY: facts(range(2))}))
-    ledger.commit(
-        commit(1, inputs=[InputFile("label", "a", "new")], states={1: sums(2)}, facts={DAY: facts(range(2, 5))})
-    )
+    ledger.commit(commit(inputs=[Input("label", "a", "old")], states={1: sums(1)}, facts={DAY: facts(range(2))}))
+    ledger.commit(commit(1, inputs=[Input("label", "a", "new")], states={1: sums(2)}, facts={DAY: facts(range(2, 5))}))
 
     assert ledger.inputs("label")["a"].stat == "new"
     assert ledger.states([1]).column("value").to_pylist() == [2]
@@ -117,7 +116,7 @@ def test_many_small_commits_leave_few_blocks(ledger: Ledger) -> None:
 
 def test_more_names_and_tiles_than_a_statement_takes_parameters(ledger: Ledger) -> None:
     """A first run over years of small files is one commit as well."""
-    inputs = [InputFile("label", f"{number}.csv", "old") for number in range(40_000)]
+    inputs = [Input("label", f"{number}.csv", "old") for number in range(40_000)]
     ledger.commit(commit(inputs=inputs, states={tile: sums(tile) for tile in range(1200)}))
     ledger.commit(commit(1, inputs=inputs, states={tile: sums(tile + 1) for tile in range(1200)}))
 

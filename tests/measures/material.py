@@ -9,7 +9,9 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from otel_ml_metrics.binning import logit_bins
-from otel_ml_metrics.measures.measure import Measure, Undefined, totals_of
+from otel_ml_metrics.expressions import present_sql
+from otel_ml_metrics.measures.bootstrap import ID_GROUP
+from otel_ml_metrics.measures.measure import Measure, Undefined, states_of, totals_of
 from otel_ml_metrics.measures.sums import Binned
 from otel_ml_metrics.measures.table import MEASURES
 from otel_ml_metrics.measures.totals import Totals
@@ -27,19 +29,26 @@ Row = dict[str, Any]
 KINDS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "binary": {
         "label": "boolean", "prediction": "boolean", "score": "number", "score_bin": "number", "fare": "number",
+        "weight": "number", ID_GROUP: "number",
     },
-    "regression": {"label": "number", "prediction": "number", "fare": "number"},
+    "regression": {
+        "label": "number", "prediction": "number", "lower": "number", "upper": "number", "fare": "number",
+        "weight": "number", ID_GROUP: "number",
+    },
 }  # fmt: skip
 FARES: Final = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([0.0, 1e15, -1e15, np.nan, np.inf]))
 SCORES: Final = st.one_of(
     st.floats(0, 1), st.sampled_from([0.0, 1.0, 0.5, 1e-12, 1 - 1e-12, 5e-324]), st.floats(0.5, 0.500001)
 )
+WEIGHTS: Final = st.one_of(st.floats(0, 10), st.sampled_from([0.0, 1.0, 2.0, 1e9, -1.0, np.nan]))
+BOTH: Final[dict[str, st.SearchStrategy[Any]]] = {"fare": FARES, "weight": WEIGHTS, ID_GROUP: st.integers(0, 63)}
+NUMBERS: Final = st.one_of(st.floats(-1e6, 1e6).map(lambda number: round(number, 3)), st.integers(-3, 3).map(float))
 BINARY_ROW: Final = st.fixed_dictionaries(
     {
         "label": st.booleans(),
         "prediction": st.booleans(),
         "score": SCORES,
-        "fare": FARES,
+        **BOTH,
     }
 )
 BINARY_ROW_WITH_GAPS: Final = st.fixed_dictionaries(
@@ -47,23 +56,28 @@ BINARY_ROW_WITH_GAPS: Final = st.fixed_dictionaries(
         "label": st.sampled_from([True, False, None]),
         "prediction": st.sampled_from([True, False, None]),
         "score": st.one_of(SCORES, st.sampled_from([np.nan, -0.1, 1.5, np.inf])),
-        "fare": FARES,
+        **BOTH,
     }
 )
 ERROR_ROW: Final = st.fixed_dictionaries(
-    {"label": st.floats(-1e6, 1e6), "prediction": st.floats(-1e6, 1e6), "fare": FARES}
+    {"label": NUMBERS, "prediction": NUMBERS, "lower": NUMBERS, "upper": NUMBERS, **BOTH}
 )
 ERROR_ROW_WITH_GAPS: Final = st.fixed_dictionaries(
     {
-        "label": st.one_of(st.floats(-1e6, 1e6), st.sampled_from([np.nan, 1e15, 1e300])),
-        "prediction": st.one_of(st.floats(-1e6, 1e6), st.sampled_from([np.nan, -1e15, np.inf])),
-        "fare": FARES,
+        "label": st.one_of(NUMBERS, st.sampled_from([np.nan, 1e15, 1e300])),
+        "prediction": st.one_of(NUMBERS, st.sampled_from([np.nan, -1e15, np.inf])),
+        "lower": st.one_of(NUMBERS, st.just(np.nan)),
+        "upper": NUMBERS,
+        **BOTH,
     }
 )
 ROWS_OF: Final[Mapping[str, st.SearchStrategy[list[Row]]]] = {
     "binary": st.lists(BINARY_ROW_WITH_GAPS),
     "regression": st.lists(ERROR_ROW_WITH_GAPS),
 }
+
+
+_OTHERWISE: Final = {"weight": 1.0, ID_GROUP: 0.0, "fare": 0.0, "lower": 0.0, "upper": 0.0}
 
 
 def task_of(measure: Measure) -> str:
@@ -75,7 +89,9 @@ def as_columns(rows: list[Row], task: str) -> dict[str, NDArray[Any]]:
     """The rows as numpy columns, with the score bin that the prediction log adds."""
     kinds = KINDS[task]
     columns: dict[str, NDArray[Any]] = {
-        name: np.array([row[name] for row in rows], dtype=object if kind == "boolean" else np.float64)
+        name: np.array(
+            [row.get(name, _OTHERWISE.get(name)) for row in rows], dtype=object if kind == "boolean" else np.float64
+        )
         for name, kind in kinds.items()
         if name != "score_bin"
     }
@@ -95,7 +111,9 @@ def value(name: str, rows: list[Row]) -> float | Undefined:
     return measure.value(totals([measure], rows, task_of(measure)))
 
 
-def sql_totals(connection: duckdb.DuckDBPyConnection, measure: Measure, rows: list[Row], task: str) -> Totals:
+def sql_totals(
+    connection: duckdb.DuckDBPyConnection, measures: Iterable[Measure], rows: list[Row], task: str
+) -> Totals:
     """The same totals, summed by the engine over the labelled rows."""
     kinds = KINDS[task]
     types = {"boolean": pa.bool_(), "number": pa.float64()}
@@ -105,14 +123,15 @@ def sql_totals(connection: duckdb.DuckDBPyConnection, measure: Measure, rows: li
     )
     present = '"label" IS NOT NULL' + (' AND NOT isnan("label")' if task == "regression" else "")
     found: dict[str, Any] = {}
-    for state in measure.states:
+    for state in states_of(measures):
         if isinstance(state, Binned):
-            positives, negatives = state.positives.to_sql(kinds), state.negatives.to_sql(kinds)
-            query = f'SELECT "score_bin", sum({positives}), sum({negatives}) FROM joined WHERE {present} GROUP BY 1'
-            both = np.zeros((2, state.bins), dtype=np.int64)
-            for place, *counts in connection.execute(query).fetchall():
-                both[:, int(place)] += counts
-            found[state.key] = (both[0], both[1])
+            place = f"CAST({state.grid.place.to_sql(kinds)} AS INTEGER)"
+            within = f"{present} AND {present_sql(state.grid.place, kinds)}"
+            query = f"SELECT {place}, sum({state.summed.to_sql(kinds)}) FROM joined WHERE {within} GROUP BY 1"
+            found[state.key] = state.zeros()
+            for cell, total in connection.execute(query).fetchall():
+                if 0 <= cell < state.grid.cells:
+                    found[state.key][cell] = int(total)
         else:
             query = f"SELECT coalesce(sum({state.to_sql(kinds)}), 0) FROM joined WHERE {present}"
             (found[state.key],) = connection.execute(query).fetchall()[0]

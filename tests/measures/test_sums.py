@@ -8,7 +8,7 @@ import pytest
 
 from otel_ml_metrics.errors import ExpressionError
 from otel_ml_metrics.expressions import Kind, col, lit, parse
-from otel_ml_metrics.measures.sums import Binned, Sum, count
+from otel_ml_metrics.measures.sums import Binned, Grid, Sum, count
 from otel_ml_metrics.measures.totals import Totals, add_up
 
 KINDS: dict[str, Kind] = {"amount": "number", "label": "boolean", "carrier": "string"}
@@ -92,9 +92,12 @@ def test_counts_per_bin_leave_out_rows_without_a_bin_or_label() -> None:
         "score_bin": np.array([0.0, 0.0, 3.0, -1.0, np.nan, 5.0]),
         "label": np.array([True, False, True, True, True, None], dtype=object),
     }
-    binned = Binned(bins=8)
+    grid = Grid("eighths", col("score_bin"), 8)
+    kinds: dict[str, Kind] = {"score_bin": "number", "label": "boolean"}
 
-    positives, negatives = binned.to_numpy(columns, {"score_bin": "number", "label": "boolean"})
+    positives, negatives = (
+        Binned(Sum(each, scale=0, wide=False), grid).to_numpy(columns, kinds) for each in (col("label"), ~col("label"))
+    )
 
     assert positives.tolist() == [1, 0, 0, 1, 0, 0, 0, 0]
     assert negatives.tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
@@ -102,7 +105,7 @@ def test_counts_per_bin_leave_out_rows_without_a_bin_or_label() -> None:
 
 def test_a_plain_sum_and_counts_per_bin_do_not_add() -> None:
     """Mixing them up is a fault of the program, and says so."""
-    plain, binned = Totals({"x": 1}), Totals({"x": (np.zeros(2), np.zeros(2))})
+    plain, binned = Totals({"x": 1}), Totals({"x": np.zeros(2)})
 
     with pytest.raises(TypeError, match="cannot be added"):
         plain + binned

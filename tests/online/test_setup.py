@@ -32,7 +32,9 @@ CASES: list[tuple[dict[str, Any], type[OtelMLMetricsError], str]] = [
     ({"attribute_sets": True}, ConfigurationError, "attribute_sets: Expected a number above 0"),
     ({"score_unit": "per cent"}, ConfigurationError, "'per cent' is no unit"),
     ({"score_bounds": [1, 0]}, ConfigurationError, "must be finite and ascend"),
-    ({"log": "s3://bucket/log"}, ConfigurationError, "Expected a folder of a local file system"),
+    ({"log": "ftp://host/log"}, ConfigurationError, "expected a path, or a URL such as s3://bucket/folder"),
+    ({"log": "s3://key:secret@bucket/log"}, ConfigurationError, "AWS_SECRET_ACCESS_KEY in the environment"),
+    ({"log": ""}, ConfigurationError, "Expected a folder, or a URL"),
     ({"metrics": [METRIC, METRIC]}, ConfigurationError, r"taken by metrics\[0\]"),
     (
         {"metrics": [gauge("ML.Predictions", unit="1", value="score")]},

@@ -1,0 +1,150 @@
+"""The catalogue: every measure and every metric as data, and as a page to read."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_ml_metrics import semconv
+from otel_ml_metrics.measures.multiclass import EXAMPLE
+from otel_ml_metrics.measures.table import FAMILIES, factories_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otel_ml_metrics.measures.measure import Measure
+    from otel_ml_metrics.semconv import MetricDefinition
+
+_BETTER: Final = {"higher": "higher is better", "lower": "lower is better", "none": "neither is better"}
+_INTRODUCTION: Final = """\
+# Catalogue
+
+Every measure and every metric that otel_ml_metrics knows. This page is made by
+`otel-ml-metrics catalogue --format markdown`; a test keeps it fresh.
+
+A measure is computed when labels have arrived and becomes the gauge `ml.evaluation.<measure>`, with `.lower` and
+`.upper` where it has a 95 % interval. The name in Prometheus stands beside it. Where a measure is undefined no point is
+sent: not 0, not NaN; the reason is counted in `ml.evaluation.undefined`. Without rows, every measure is undefined.
+
+TP, FP, FN and TN are true and false positives and negatives, P and N the rows of either class, n all rows, e the
+prediction minus the label. Measures that are marked *binned* are computed from counts per bin and say with each value
+how far off that can be at most (the certificate).
+
+In monitoring.yaml a measure is a name, `accuracy`, or a mapping:
+
+```yaml
+measures:
+  - roc_auc
+  - {measure: fbeta, beta: 0.5}                          # parameters stand beside each measure below
+  - {measure: precision, threshold: 0.8}                 # any measure of decisions, deciding by score >= 0.8
+  - {measure: recall, weighted: true}                    # each row counted `weight` times
+  - {measure: recall, of: dog}                           # of one class, where the task is multiclass
+  - {measure: r2, interval: bootstrap}                   # an interval where no formula gives one
+  - {measure: mean_absolute_error, unit: min}            # the unit of your label
+  - {name: missed, unit: USD, sum: "fare * (label & ~prediction)", description: "Fares we did not foresee"}
+  - {name: flagged, unit: "1", rate: "score > 0.8", description: "Share of risky flights"}
+  - {name: median_fare, unit: USD, quantile: {expression: fare, q: 0.5}, description: "Median fare"}
+  - {name: profit, unit: USD, value: {true_positive: fare, false_positive: -40}, description: "What decisions earned"}
+```
+"""
+
+
+def measures() -> list[dict[str, Any]]:
+    """Every measure as plain data, by family."""
+    return [_measure(family, measure) for family, members in FAMILIES.items() for measure in members]
+
+
+def metrics() -> list[dict[str, Any]]:
+    """Every metric that is no measure, as plain data."""
+    sides = (("online", semconv.ONLINE_METRICS), ("lagging", semconv.LAGGING_METRICS))
+    return [_metric(side, metric) for side, members in sides for metric in members]
+
+
+def _measure(family: str, measure: Measure) -> dict[str, Any]:
+    metric = semconv.evaluation_metric(measure.name)
+    task = "multiclass" if "multiclass" in measure.tasks else "any other"
+    factory = factories_for(task, EXAMPLE).get(measure.name)
+    parameters = inspect.signature(factory).parameters if factory else {}
+    return {
+        "name": measure.name,
+        "family": family,
+        "metric": metric,
+        "prometheus": semconv.prometheus_name(metric, "gauge", measure.unit),
+        "tasks": sorted(measure.tasks),
+        "unit": measure.unit,
+        "direction": measure.direction,
+        "range": [_bound(measure.lowest), _bound(measure.highest)],
+        "description": measure.description,
+        "formula": measure.formula,
+        "source": measure.source,
+        "undefined": measure.undefined,
+        "interval": measure.interval_from is not None,
+        "binned": measure.error_from is not None,
+        "parameters": {name: each.default for name, each in parameters.items()},
+    }
+
+
+def _bound(bound: float) -> float | None:
+    return bound if math.isfinite(bound) else None
+
+
+def _metric(side: str, metric: MetricDefinition) -> dict[str, Any]:
+    return {
+        "name": metric.name,
+        "side": side,
+        "kind": metric.kind,
+        "prometheus": semconv.prometheus_name(metric.name, metric.kind, metric.unit),
+        "unit": metric.unit,
+        "description": metric.description,
+    }
+
+
+def spoken_range(entry: dict[str, Any]) -> str:
+    """The range of a measure in words.
+
+    >>> spoken_range({"range": [0.0, None]})
+    'from 0'
+    """
+    low, high = entry["range"]
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}"
+    return f"from {low:g}" if low is not None else "any" if high is None else f"up to {high:g}"
+
+
+def markdown() -> str:
+    """The page."""
+    return "\n".join([_INTRODUCTION, *_measures_page(), *_metrics_page()]).rstrip() + "\n"
+
+
+def _measures_page() -> Iterator[str]:
+    entries = measures()
+    for family in FAMILIES:
+        yield f"## {family}\n"
+        for entry in entries:
+            if entry["family"] == family:
+                yield from _described(entry)
+
+
+def _described(entry: dict[str, Any]) -> Iterator[str]:
+    marks = ["95 % interval" if entry["interval"] else "", "binned" if entry["binned"] else ""]
+    facts = [f"unit `{entry['unit']}`", spoken_range(entry), _BETTER[entry["direction"]], *filter(None, marks)]
+    yield f"### {entry['name']}\n"
+    yield f"{entry['description']}\n"
+    yield f"    {entry['formula']}\n"
+    yield f"- {'; '.join(facts)}"
+    yield f"- Prometheus: `{entry['prometheus']}`"
+    if entry["parameters"]:
+        parameters = (f"`{name}` ({default} by default)" for name, default in entry["parameters"].items())
+        yield f"- Parameters: {', '.join(parameters)}"
+    yield f"- Undefined: {entry['undefined']}"
+    yield f"- Source: {entry['source']}\n"
+
+
+def _metrics_page() -> Iterator[str]:
+    yield "## Metrics besides the measures\n"
+    yield "| metric | kind | unit | Prometheus | what it says |"
+    yield "|---|---|---|---|---|"
+    for entry in metrics():
+        name, unit, prometheus = (f"`{entry[each]}`" for each in ("name", "unit", "prometheus"))
+        yield f"| {name} | {entry['kind']} | {unit} | {prometheus} | {entry['description']} |"
