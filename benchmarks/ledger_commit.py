@@ -39,8 +39,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
+from otel_ml_metrics.attribution.inputs import Input
 from otel_ml_metrics.attribution.tables import SUMS, fact_schema
-from otel_ml_metrics.ledger.commit import Commit, InputFile
+from otel_ml_metrics.ledger.commit import Commit
 from otel_ml_metrics.ledger.store import Ledger
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def ours(ledger: Ledger, each: Batch, version: int) -> None:
     ledger.commit(
         commit(
             version,
-            inputs=[InputFile("label", f"{version}.parquet", taken_until_us=version)],
+            inputs=[Input("label", f"{version}.parquet", taken_until_us=version)],
             facts={each.date: each.facts},
             states={each.tile_us: each.sums},
             points=[*points(version)],
