@@ -239,7 +239,9 @@ class Advance:
 
     def _points(self) -> tuple[list[LaggingPoint], list[LaggingPoint]]:
         """The points that carry their window's end, of which a backend takes one value each; and those stamped now."""
-        emission = Emission(self._evaluation, now_us=self._now_us, start_us=self._head.created_us or self._now_us)
+        # A clock that was set back must not stop every run until it has caught up: no point starts after its own time.
+        start_us = min(self._head.created_us or self._now_us, self._now_us)
+        emission = Emission(self._evaluation, now_us=self._now_us, start_us=start_us)
         counts = emission.counts(self._totals, waiting=self.waiting)
         if self._evaluation.timestamps == "emit":
             return [], [*emission.current(self._current), *counts]

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.configuration import Evaluation
 
-_FIXED: Final = ("model", "task", "window", "window_offset", "tile", "attribution_window", "grace", "by", "sample")
+_FIXED: Final = (
+    "model", "task", "window", "window_offset", "tile", "attribution_window", "grace", "by", "sample", "labels",
+)  # fmt: skip
 
 
 def definition_of(evaluation: Evaluation) -> dict[str, Any]:
     """What the sums mean, as plain JSON; durations in seconds, a measure as the keys of its sums."""
-    sampled = {"sample": evaluation.sample} if evaluation.sample < 1 else {}
-    return sampled | {
+    measures = {measure.name: sorted(state.key for state in measure.states) for measure in evaluation.measures}
+    said = {
         "model": evaluation.model,
         "task": evaluation.task,
         "window": evaluation.window.seconds_whole,
@@ -28,8 +30,23 @@ def definition_of(evaluation: Evaluation) -> dict[str, Any]:
         "by": sorted(evaluation.by),
         "maturities": sorted(maturity.seconds_whole for maturity in evaluation.maturities),
         "slices": sorted(list(fields) for fields in evaluation.slices),
-        "measures": {measure.name: sorted(state.key for state in measure.states) for measure in evaluation.measures},
+        "measures": measures,
     }
+    if evaluation.sample < 1:
+        said["sample"] = evaluation.sample
+    return said | _joined(evaluation)
+
+
+def _joined(evaluation: Evaluation) -> dict[str, Any]:
+    """Whose labels are whose and what several say together; nothing where the last one of an id counts."""
+    labels = evaluation.labels
+    said: dict[str, Any] = {} if labels.aggregate == "last" else {"aggregate": labels.aggregate}
+    if labels.keys:
+        said["key"] = [field for _, field in labels.keys]
+        said["take"] = labels.take
+        said["within"] = evaluation.within.seconds_whole
+        said["by_occurrence"] = labels.occurred_at is not None
+    return {"labels": said} if said else {}
 
 
 def check_definition(evaluation: Evaluation, kept: Mapping[str, Any]) -> None:

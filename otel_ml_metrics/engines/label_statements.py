@@ -133,7 +133,8 @@ def _types(engine: Engine, relation: str, part: LabelPart) -> dict[str, str]:
             " being written, write it aside and rename it when it is whole; else remove it."
         )
         raise LabelSourceError(message) from error
-    return {row["column_name"]: row["column_type"] for row in rows if row["column_name"] != "filename"}
+    ours = {"filename", "file_row_number"}
+    return {row["column_name"]: row["column_type"] for row in rows if row["column_name"] not in ours}
 
 
 def _select(group: _Group, source: Labels, label: Callable[[str, str], str], until_us: int, sample: float) -> str:

@@ -181,3 +181,18 @@ def test_a_version_may_have_any_characters(world: World) -> None:
         run(world, START + 2 * DAY, receiver)
 
         assert {point.attributes.get("ml.model.version") for point in receiver.points} == {None, "1\n2"}
+
+
+@pytest.mark.parametrize("now", [NOW, NOW - HOUR])
+def test_a_clock_that_is_set_back_stops_no_run(two_days: World, now: datetime) -> None:
+    """Or nothing would be evaluated until it has caught up with the instant at which the ledger was made."""
+    run(two_days, START + 2 * DAY, None)
+    evaluation = two_days.evaluation(measures=["accuracy", "recall"], maturities=["6h"])
+    with (
+        Receiver() as receiver,
+        Evaluator(evaluation, environ=receiver.environment, clock=lambda: now) as evaluator,
+    ):
+        report = evaluator.run(as_of=START + 9 * DAY)
+
+    assert report.delivery.kept == 0
+    assert us(now) in {point.time_unix_nano // 1000 for point in receiver.points}

@@ -18,33 +18,18 @@ from tests.evaluation import oracle
 from tests.evaluation.material import Fact, World, us
 from tests.evaluation.test_laws import agree
 from tests.faults import story
-from tests.faults.conftest import CHAPTERS
+from tests.faults.conftest import CHAPTERS, write_monitoring
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-MONITORING: Final = """\
-model: flight-delay
-predictions: world/predictions
-labels: {path: world/labels, revision: revision}
-ledger: sqlite:///ledger.db
-window: 6h
-attribution_window: 12h
-maturities: [2h]
-slices: [carrier]
-by: [variant]
-measures: [accuracy, log_loss, {name: fares_at_stake, unit: USD, sum: fare, rows: predictions, description: All fares}]
-"""
 BAD_ROWS: Final = 4_000
 
 
 @pytest.fixture
-def monitoring(tmp_path: Path, world: World) -> Path:
+def monitoring(world: World) -> Path:
     """The evaluation of the world, as a file."""
-    assert world.folder == tmp_path / "world"
-    path = tmp_path / "monitoring.yaml"
-    path.write_text(MONITORING)
-    return path
+    return write_monitoring(world.folder.parent, f"sqlite:///{world.folder}/ledger.db")
 
 
 def evaluate_with_little_room(monitoring: str, room: int, told: Connection) -> None:

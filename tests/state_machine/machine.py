@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from otel_ml_metrics.errors import LedgerMismatchError
 from otel_ml_metrics.evaluator import STAGES, Evaluator
+from otel_ml_metrics.maintenance import MERGING, maintain
 from tests.evaluation.material import DAY, START, World, at, key_of, us
 from tests.evaluation.test_laws import agree
 from tests.state_machine import drawing
@@ -22,7 +24,7 @@ from tests.state_machine.model import LabelFile, Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from otel_ml_metrics.evaluation_report import Report, Value
     from tests.evaluation.material import Fact
@@ -52,17 +54,17 @@ class Life(RuleBasedStateMachine):
         self.facts: dict[str, tuple[Fact, ...]] = {}
         self.told: dict[Key, Value] = {}
         self.place: tuple[str, int] | None = None
-        self.evaluator = self.open()
+        self.opened: tuple[Settings, Evaluator] | None = None
 
     def teardown(self) -> None:
         """Run once more, and once more: then everything that was written is known, and nothing is left to do."""
-        if not hasattr(self, "evaluator"):
+        if not hasattr(self, "opened"):
             return
         try:
             self.advance_to(max(START + 10 * DAY, at(self.model.head_us or 0)), START + 2 * DAY)
             self.repeat()
         finally:
-            self.evaluator.close()
+            self.close()
             shutil.rmtree(self.folder)
 
     # What happens outside
@@ -113,9 +115,10 @@ class Life(RuleBasedStateMachine):
         as_of = START + moment
         if self.is_past(as_of):
             return
+        evaluator = self.evaluator
         before, (self.place, self.turns_left) = self.version(), (place, turn)
         with suppress(KilledError):
-            self.evaluator.run(as_of=as_of)
+            evaluator.run(as_of=as_of)
         self.place = None
         commits = self.version() - before
         if commits and self.is_extended:
@@ -123,7 +126,7 @@ class Life(RuleBasedStateMachine):
             commits -= 1
         if commits:
             self.model.advance(self.world.predictions, us(as_of))
-        self.reopen()
+        self.close()
         if self.model.head_us is not None and not self.is_extended:
             self.told = self.known()
 
@@ -131,7 +134,17 @@ class Life(RuleBasedStateMachine):
     def change_settings(self, data: st.DataObject) -> None:
         """Measure something else, or at another age, or of other slices: the next run finds out."""
         self.settings = data.draw(drawing.other_settings(self.settings))
-        self.reopen()
+
+    @rule(grace=st.sampled_from([timedelta(), timedelta(hours=1)]), is_killed=st.booleans())
+    def compact(self, grace: timedelta, is_killed: bool) -> None:
+        """Merge the small files of the log, or die when the first are merged: it stays the same log."""
+
+        def die(stage: str, done: int, _total: int) -> None:
+            if is_killed and (stage, done) == (MERGING, 1):
+                raise KilledError
+
+        with suppress(KilledError):
+            maintain(self.world.evaluation(self.settings), grace=grace, progress=die)
 
     @precondition(lambda self: self.model.head_us is not None)
     @rule(first=st.sampled_from(drawing.MOMENTS), days=st.integers(1, 3))
@@ -238,14 +251,20 @@ class Life(RuleBasedStateMachine):
         (self.folder / "labels" / f"{name}.{self.start.form}").unlink(missing_ok=True)
         self.model.files[name].lines = None
 
-    def open(self) -> Evaluator:
-        """An evaluator as a new process would have one."""
-        return Evaluator(self.world.evaluation(self.settings), environ={}, progress=self.maybe_die)
+    @property
+    def evaluator(self) -> Evaluator:
+        """An evaluator of the settings as they are, a new one where they changed or the last one died."""
+        if self.opened is None or self.opened[0] != self.settings:
+            self.close()
+            evaluation = self.world.evaluation(self.settings)
+            self.opened = self.settings, Evaluator(evaluation, environ={}, progress=self.maybe_die)
+        return self.opened[1]
 
-    def reopen(self) -> None:
-        """Start anew on the same ledger."""
-        self.evaluator.close()
-        self.evaluator = self.open()
+    def close(self) -> None:
+        """Let the next one start anew on the same ledger."""
+        if self.opened is not None:
+            self.opened[1].close()
+        self.opened = None
 
     def maybe_die(self, stage: str, done: int, _total: int) -> None:
         """Die where it was asked for."""
