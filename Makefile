@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format check coverage constraints tools tools-with-own-go clean
+.PHONY: help demo test soak quick lint format check coverage constraints tools tools-with-own-go clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -16,7 +16,10 @@ demo: $(READY) ## the whole loop on real flights: server, late labels, flow, OTL
 	@$(BIN)/otel-ml-metrics demo $(ARGS)
 
 test: $(READY) tools ## all tests: unit, laws, flows, Collector and Prometheus, the installed wheel, both resolvers
-	$(BIN)/pytest --numprocesses=auto --dist=loadgroup $(ARGS)
+	$(BIN)/pytest --numprocesses=auto --dist=loadgroup -m 'not soak' $(ARGS)
+
+soak: $(READY) ## the same laws, kills and lives as make test, for an hour
+	$(BIN)/pytest --numprocesses=auto --dist=loadgroup -m soak $(ARGS)
 
 quick: $(READY) ## the tests of a few seconds: no server, no package registry
 	$(BIN)/pytest -m 'not (end_to_end or postgresql or prefect or registry or slow)' $(ARGS)

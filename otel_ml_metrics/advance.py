@@ -13,10 +13,12 @@ from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, values
 from otel_ml_metrics.definition import definition_of
 from otel_ml_metrics.emission import Emission, Totals, Waiting, changed, split_key
 from otel_ml_metrics.engines.results import add_up
+from otel_ml_metrics.errors import LedgerError
 from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.instants import from_us
 from otel_ml_metrics.ledger.commit import Commit
 from otel_ml_metrics.movement import Moved, movements
+from otel_ml_metrics.retired import as_retired
 
 if TYPE_CHECKING:
     from otel_ml_metrics.attribution.calendar import Calendar, Judgement
@@ -123,9 +125,8 @@ class Advance:
             if each.window_us in touched | closing or _of(each) not in were_final or _of(each) in is_current
         ]
         before = [each for each in judgements if each.window_us in touched and _of(each) in were_final]
-        self.groups = self._valuation.groups(self._load({each.window_us for each in after}, new=True), after)
-        self._before = self._valuation.groups(self._load({each.window_us for each in before}, new=False), before)
-        self._before = self._as_it_was_defined(self._before)
+        self.groups = self._valued(after, new=True)
+        self._before = self._as_it_was_defined(self._valued(before, new=False))
         final = {key: group for key, group in self.groups.items() if group.judgement.is_final}
         compared = {key: group for key, group in final.items() if key[0] in touched or key[:2] not in were_final}
         self._new, self._revised = changed(self._before, compared)
@@ -135,6 +136,11 @@ class Advance:
         self._current = [group for key, group in sorted(self.groups.items()) if key[:2] in is_current]
         self._count_values({key for key in compared if key[:2] not in were_final})
         self._count_closed(closing)
+
+    def _valued(self, judgements: list[Judgement], *, new: bool) -> Groups:
+        """The groups of some windows, as they were or as they become."""
+        states = self._load({each.window_us for each in judgements}, new=new)
+        return as_retired(self._valuation.groups(states, judgements), self._ledger.retired(), self._evaluation)
 
     def _as_it_was_defined(self, groups: Groups) -> Groups:
         """Groups with only the measures and maturities that the ledger had: it has no sums of the others."""
@@ -268,11 +274,21 @@ def keep_aside(invalid: pa.Table, ledger: Path | None, *, version: int) -> str:
     """Write label rows that cannot be used beside the ledger, for somebody to look at; the file's path.
 
     A run that dies before its commit leaves a file that its repetition overwrites.
+
+    Raises:
+        LedgerError: There is no room for them, or no right to write them.
     """
     folder = (ledger.parent if ledger is not None else Path.cwd()) / "invalid-labels"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{ledger.stem if ledger is not None else 'ledger'}-{version}.csv"
-    csv.write_csv(invalid, path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        csv.write_csv(invalid, path)
+    except OSError as problem:
+        message = (
+            f"Label rows that cannot be used should be kept aside in {path}, and cannot be: {problem}. Nothing was"
+            " changed. See that its disk has room, and that this user may write there."
+        )
+        raise LedgerError(message) from problem
     return str(path)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from otel_ml_metrics import declared, declared_labels, declared_measures, declared_predictions
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError
+from otel_ml_metrics.instants import Duration
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
 from otel_ml_metrics.measures.measure import Measure, states_of
 from otel_ml_metrics.yaml_source import read_yaml
@@ -20,17 +21,16 @@ if TYPE_CHECKING:
     from otel_ml_metrics.declared_labels import Labels
     from otel_ml_metrics.declared_predictions import ForeignLog
     from otel_ml_metrics.expressions import Kind
-    from otel_ml_metrics.instants import Duration
     from otel_ml_metrics.measures.exact import Exact
     from otel_ml_metrics.measures.totals import State
 
-TASKS: Final = ("binary", "regression")
+TASKS: Final = ("binary", "multiclass", "regression")
 SPLITS: Final = ("version", "variant")
 TIMESTAMPS: Final = ("emit", "event")
 TILES: Final = 24
 """A provisional value grows in steps of a 24th of its window."""
 
-_DECIDED: Final[dict[str, Kind]] = {"binary": "boolean", "regression": "number"}
+_DECIDED: Final[dict[str, Kind]] = {"binary": "boolean", "multiclass": "string", "regression": "number"}
 
 
 class Evaluation:
@@ -50,7 +50,7 @@ class Evaluation:
             and a `threshold`; or `name`, `unit`, `description` and one of `sum`, `mean`, `rate`, `ratio`,
             `weighted_mean`, `quantile`, `value` or `exact`; or `additive: package.module:measure`. Each mapping takes
             `weighted` and `interval: bootstrap`.
-        task: `binary` or `regression`.
+        task: `binary`, `multiclass` or `regression`.
         service: `service.name` of the lagging metrics; default: the model.
         name: Of the evaluation; default: `<service>/<model>`. Stays the same as long as its ledger is used.
         window: Length of a window.
@@ -64,6 +64,9 @@ class Evaluation:
         implicit_negative: `{grace: duration}` where silence means no; binary tasks only.
         outbox_retention: How long the ledger keeps points that the receiver has accepted. Points that wait or were
             refused stay, and so does the knowledge of what was sent.
+        classes: Of a multiclass task: its classes, in the order of the scores.
+        retention: How long `otel-ml-metrics maintain` keeps predictions and labels, in whole dates; None for ever.
+            Windows keep their values all the same. At least the attribution window, the grace and one window.
         weighted: Count each row as often as its `weight` says, in every measure that does not say otherwise.
 
     Raises:
@@ -73,6 +76,7 @@ class Evaluation:
     name: str
     model: str
     task: str
+    classes: tuple[str, ...]
     service: str
     predictions: str
     foreign: ForeignLog | None
@@ -90,6 +94,7 @@ class Evaluation:
     resend_revisions: bool
     provisional: bool
     outbox_retention: Duration
+    retention: Duration | None
     weighted: bool
     measures: tuple[Measure, ...]
     exact: tuple[Exact, ...]
@@ -116,10 +121,13 @@ class Evaluation:
         provisional: bool = False,
         implicit_negative: Mapping[str, Any] | None = None,
         outbox_retention: str | timedelta = "30d",
+        retention: str | timedelta | None = None,
         weighted: bool = False,
+        classes: Sequence[str] | None = None,
     ) -> None:
         self.model = declared.text("model", model)
         self.task = declared.choice("task", task, TASKS)
+        self.classes = declared.classes(classes, self.task)
         self.service = declared.text("service", self.model if service is None else service)
         self.name = declared.text("name", f"{self.service}/{self.model}" if name is None else name)
         logged = declared_predictions.predictions(predictions)
@@ -140,8 +148,11 @@ class Evaluation:
         self.resend_revisions = declared.switch("resend_revisions", resend_revisions)
         self.provisional = declared.switch("provisional", provisional)
         self.outbox_retention = declared.duration("outbox_retention", outbox_retention)
+        self.retention = None if retention is None else declared.duration("retention", retention)
         self.weighted = declared.switch("weighted", weighted)
-        self.measures, self.exact = declared_measures.measures(measures, self.task, weighted=self.weighted)
+        self.measures, self.exact = declared_measures.measures(
+            measures, self.task, classes=self.classes, weighted=self.weighted
+        )
         self._check()
 
     @classmethod
@@ -203,7 +214,18 @@ class Evaluation:
         others: dict[str, Kind] = dict.fromkeys(sorted(needed - known.keys()), "number")
         return others | known | slices
 
+    def _check_retention(self) -> None:
+        """See that nothing is retired of which labels may still come."""
+        least = timedelta(seconds=self.horizon.seconds_whole + self.window.seconds_whole)
+        if self.retention is not None and self.retention < least:
+            message = (
+                f"found {self.retention}, expected at least {Duration(least)}, the attribution window with its grace"
+                " and one window: labels of younger predictions may still come."
+            )
+            raise ConfigurationError(message, "retention")
+
     def _check(self) -> None:
+        self._check_retention()
         if self.exact:
             message = f"{self.exact[0].name!r} is an exact measure, which is not evaluated yet. Leave it out."
             raise ConfigurationError(message, "measures")
@@ -242,7 +264,9 @@ def _arguments(content: object, folder: Path) -> dict[str, Any]:
     return arguments
 
 
-_OPTIONAL: Final = frozenset({"service", "name", "window_offset", "implicit_negative", "slices", "maturities"})
+_OPTIONAL: Final = frozenset(
+    {"service", "name", "window_offset", "implicit_negative", "slices", "maturities", "retention"}
+)
 
 
 def _beside(ledger: str, name: str) -> str:

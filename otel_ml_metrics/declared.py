@@ -10,11 +10,15 @@ from typing import Any, Final, NoReturn
 
 from otel_ml_metrics.errors import ConfigurationError, suggest
 from otel_ml_metrics.instants import Duration
+from otel_ml_metrics.measures.multiclass import CLASSES_AT_MOST
 from otel_ml_metrics.semconv import RESERVED_FIELDS
 from otel_ml_metrics.storage.locations import checked_location
 
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _PASSWORD: Final = re.compile(r"(?<=:)[^:/@]+(?=@)")
+_OF_LABELS: Final = frozenset(
+    {"entity", "file_row_number", "filename", "label", "occurred_us", "received_us", "revision"}
+)
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -88,6 +92,20 @@ def window_offset(found: object, window: Duration) -> timedelta:
     return timedelta(seconds=offset.seconds_whole)
 
 
+def classes(found: object, task: str) -> tuple[str, ...]:
+    """The classes of a multiclass task, in the order of its scores; none of any other."""
+    if found is None and task != "multiclass":
+        return ()
+    if task != "multiclass":
+        refuse("classes", found, f"none, since a {task} task has no list of classes")
+    if found is None:
+        refuse("classes", found, "the list of the classes, in the order of the scores")
+    named = tuple(text(f"classes[{at}]", each) for at, each in enumerate(items("classes", found)))
+    if not 1 < len(set(named)) == len(named) <= CLASSES_AT_MOST:
+        refuse("classes", list(named), f"2 to {CLASSES_AT_MOST} different classes")
+    return named
+
+
 def grace(found: object, task: str) -> Duration | None:
     """The grace of implicit negatives; None where silence means nothing."""
     if found is None:
@@ -125,6 +143,9 @@ def slices(found: object) -> tuple[tuple[str, ...], ...]:
         for name in names:
             if not isinstance(name, str) or not _FIELD.fullmatch(name):
                 refuse(where, name, "the name of a field: letters, digits and _, a letter first")
+            if name in _OF_LABELS:
+                message = f"{name!r} is the name of a column that labels have here. Log the field under another name."
+                raise ConfigurationError(message, where)
             if name in RESERVED_FIELDS:
                 message = f"{name!r} is a name of our own and no slice; version and variant split values under by:."
                 raise ConfigurationError(message, where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from otel_ml_metrics.declared import check_names, items, refuse, switch
@@ -37,47 +37,53 @@ _MAKERS: Final[dict[str, Callable[..., Measure]]] = {
 _FORMS: Final = (*_MAKERS, "exact")
 
 
-def measures(found: object, task: str, *, weighted: bool = False) -> tuple[tuple[Measure, ...], tuple[Exact, ...]]:
+def measures(
+    found: object, task: str, *, classes: Sequence[str] = (), weighted: bool = False
+) -> tuple[tuple[Measure, ...], tuple[Exact, ...]]:
     """The measures, each name once: those made of sums, and the exact ones.
 
     Args:
         found: Names, `Measure` or `Exact` values, and mappings.
         task: What they have to fit.
+        classes: Those of a multiclass task.
         weighted: Whether rows are weighted in every measure that does not say otherwise.
     """
     named: dict[str, Measure | Exact] = {}
     for at, item in enumerate(items("measures", found)):
         where = f"measures[{at}]"
-        measure = _measure(where, item, task, weighted=weighted)
+        measure = _measure(where, item, task, classes, weighted=weighted)
         if measure.name in named:
             message = f"{measure.name!r} is there twice; give one of them another name."
             raise ConfigurationError(message, where)
         named[measure.name] = measure
     if not named:
-        message = f"there is no measure. Fit for a {task} task: {', '.join(measures_for(task))}."
+        message = f"there is no measure. Fit for a {task} task: {', '.join(measures_for(task, classes))}."
         raise ConfigurationError(message, "measures")
     sums = tuple(each for each in named.values() if isinstance(each, Measure))
     return sums, tuple(each for each in named.values() if isinstance(each, Exact))
 
 
-def _measure(where: str, found: object, task: str, *, weighted: bool) -> Measure | Exact:
+def _measure(where: str, found: object, task: str, classes: Sequence[str], *, weighted: bool) -> Measure | Exact:
     if isinstance(found, Exact):
         return found
     if isinstance(found, Mapping):
-        return _mapped(where, found, task, weighted=weighted)
-    if not isinstance(found, Measure) and (not isinstance(found, str) or found not in measures_for(task)):
-        hint = suggest(found, measures_for(task)) if isinstance(found, str) else ""
+        return _mapped(where, found, task, classes, weighted=weighted)
+    known = measures_for(task, classes)
+    if not isinstance(found, Measure) and (not isinstance(found, str) or found not in known):
+        hint = suggest(found, known) if isinstance(found, str) else ""
         message = f"{found!r} is no measure of a {task} task. {hint}"
         raise ConfigurationError(message, where)
-    measure = found if isinstance(found, Measure) else measures_for(task)[found]
+    measure = found if isinstance(found, Measure) else known[found]
     return switched(_fitting(where, measure, task), is_weighted=weighted, interval=None)
 
 
-def _mapped(where: str, found: Mapping[str, Any], task: str, *, weighted: bool) -> Measure | Exact:
+def _mapped(
+    where: str, found: Mapping[str, Any], task: str, classes: Sequence[str], *, weighted: bool
+) -> Measure | Exact:
     plain = {name: value for name, value in found.items() if name not in SWITCHES}
     is_weighted = switch(f"{where}.weighted", found.get("weighted", weighted))
     try:
-        made = _made(where, plain, task)
+        made = _made(where, plain, task, classes)
         if isinstance(made, Exact):
             check_names(where, found, {*_FACTS, "exact", "of"})
             return made
@@ -87,9 +93,9 @@ def _mapped(where: str, found: Mapping[str, Any], task: str, *, weighted: bool) 
         raise ConfigurationError(error.message, inner) from error
 
 
-def _made(where: str, plain: Mapping[str, Any], task: str) -> Measure | Exact:
+def _made(where: str, plain: Mapping[str, Any], task: str, classes: Sequence[str]) -> Measure | Exact:
     if "measure" in plain:
-        return built_in(plain, task)
+        return built_in(plain, task, classes)
     if "additive" in plain:
         check_names(where, plain, {"additive"})
         return _additive(plain["additive"])
@@ -98,7 +104,7 @@ def _made(where: str, plain: Mapping[str, Any], task: str) -> Measure | Exact:
 
 def _fitting(where: str, measure: Measure, task: str) -> Measure:
     if task not in measure.tasks:
-        message = f"{measure.name!r} does not fit a {task} task. These do: {', '.join(measures_for(task))}."
+        message = f"{measure.name!r} does not fit a {task} task: it is for {' or '.join(sorted(measure.tasks))}."
         raise ConfigurationError(message, where)
     Facts(name=measure.name, unit=measure.unit, description=measure.description, direction=measure.direction)
     return measure

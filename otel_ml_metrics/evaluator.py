@@ -25,6 +25,7 @@ from otel_ml_metrics.instants import from_us, iso, to_us
 from otel_ml_metrics.intake import Reading
 from otel_ml_metrics.ledger.outbox import Outbox
 from otel_ml_metrics.ledger.store import Ledger
+from otel_ml_metrics.retired import as_retired
 from otel_ml_metrics.sending import send
 from otel_ml_metrics.telemetry.delivery import Delivery
 from otel_ml_metrics.valuation import Valuation
@@ -211,6 +212,9 @@ class Evaluator:
         if self._is_extended(head) and tiles:
             start = min(start, self._calendar.window_of(tiles[0]))
             end = max(end, self._calendar.end_of(self._calendar.window_of(tiles[-1])))
+        first = self._ledger.retired().first_window(self._calendar)
+        if first is not None:  # what was retired keeps the sums that it has
+            start, end = max(start, first), max(end, first)
         self._tell(0)
         reading = Reading(self._evaluation, self._engine, self._ledger)
         intake = reading.retake(start_us=start, end_us=end, reread_until_us=head.as_of_us if reread else None)
@@ -225,9 +229,10 @@ class Evaluator:
                 raise LedgerMismatchError(message)
             tiles = ledger.tiles()
             states = ledger.states(tiles)
+            retirement = ledger.retired()
         windows = {self._calendar.window_of(tile) for tile in tiles}
         judgements = [each for each in self._calendar.judgements(windows, as_of_us=as_of_us) if each.is_final]
-        groups = self._valuation.groups(states, judgements)
+        groups = as_retired(self._valuation.groups(states, judgements), retirement, self._evaluation)
         return Report(
             evaluation=self._evaluation.name,
             model=self._evaluation.model,
@@ -251,7 +256,8 @@ class Evaluator:
             until: End of it, not included.
 
         Raises:
-            InstantError: An instant has no time zone, the range is empty, or the ledger is.
+            InstantError: An instant has no time zone, the range is empty, or the ledger is, or predictions of the
+                range were retired.
             LabelSourceError: A label file cannot be read as it is declared; nothing was changed.
             LogError: The prediction log cannot be read; nothing was changed.
             LedgerMovedError: Another run committed meanwhile; nothing was changed.
@@ -264,7 +270,18 @@ class Evaluator:
             raise InstantError(message)
         start = self._calendar.window_of(since_us)
         end = self._calendar.end_of(self._calendar.window_of(until_us - 1))
+        self._see_rows_from(start)
         return self._send(self._rebuild(head, start, end, reread=True))
+
+    def _see_rows_from(self, start: int) -> None:
+        """See that the windows from here on can be computed again."""
+        first = self._ledger.retired().first_window(self._calendar)
+        if first is not None and start < first:
+            message = (
+                f"The predictions of the window from {iso(from_us(start))} on were retired, so it cannot be computed"
+                f" again; it keeps the values that it has. Backfill from {iso(from_us(first))} on."
+            )
+            raise InstantError(message)
 
     def _advance(self, head: Head, as_of_us: int, *, dry_run: bool) -> Report:
         self._tell(0)

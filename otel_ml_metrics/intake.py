@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from otel_ml_metrics.attribution.dates import PREFIX_LENGTH, dates_among, id_range
+from otel_ml_metrics.attribution.dates import PREFIX_LENGTH, count_earlier, dates_among, id_range
 from otel_ml_metrics.attribution.tables import TILED_SUMS, values
 from otel_ml_metrics.engines import effect_statements as effects
 from otel_ml_metrics.engines import resolution_statements as resolutions
@@ -115,6 +115,7 @@ class Reading:
         self._log = LogIntake(evaluation, engine, ledger)
         self._plan = delta_plan(evaluation, self._log.columns)
         self._within_us = evaluation.within.us
+        self._retired_before = ledger.retired().before
 
     def take(self, *, as_of_us: int) -> Intake:
         """Read the labels received up to an instant, and the segments that are new.
@@ -178,17 +179,29 @@ class Reading:
     def _take_facts(self, intake: Intake, logged: Logged, waiting: pa.Table) -> None:
         """Let labels find their predictions, a part of the log at a time, and add up what they change."""
         self._engine.put("withdrawn", self._labels.schema.empty_table())
-        left = []
+        left, too_old = [], 0
         for batch in self._batches(logged):
             if batch.segments is not None:
                 self._log.define("new_rows", batch.segments)
             self._engine.define("incoming", batch.chosen("received"))
             self._engine.define("waiting", batch.chosen("waiting_before"))
             attributed = self._attribute(logged.old, has_waiting=len(waiting) > 0)
-            left += self._left(attributed, has_waiting=len(waiting) > 0)
+            found = self._left(attributed, has_waiting=len(waiting) > 0)
+            too_old += sum(map(self._count_retired, found[:1]))
+            left += found
             intake.add(self._summing(moved=logged.moved, withdrawn=False).add_up())
         pending = pa.concat_tables([self._labels.schema.empty_table(), *left])
         intake.pending = pending if len(pending) or len(waiting) else None
+        if too_old:
+            intake.warnings.append(
+                f"{too_old} labels are of predictions before {self._retired_before}, which were retired: they can be"
+                " attributed to none, and count as orphans once they have waited for as long as any."
+            )
+
+    def _count_retired(self, facts: pa.Table) -> int:
+        """How many labels are of predictions that were retired, as far as their ids tell."""
+        before = self._retired_before
+        return 0 if before is None else count_earlier(facts.column("prediction_id"), before)
 
     def _batches(self, logged: Logged) -> Iterator[_Batch]:
         """All at once, or by the dates of the predictions: an id of ours says of which date it is."""
@@ -283,24 +296,30 @@ class Reading:
         self, intake: Intake, taken: list[Input], applied: pa.Table, *, start_us: int, end_us: int, until_us: int
     ) -> None:
         """Define `incoming`: the labels of a range of predictions, as their source has them now."""
-        by_entity = self._labels.by_entity
-        labelled = self._labels.retake(start_us=start_us - SKEW_US, end_us=end_us, until_us=until_us)
+        since_us, last_us = start_us - SKEW_US, min(until_us, end_us + self._labels.reach_us)
+        labelled = self._labels.retake(start_us=since_us, end_us=end_us, until_us=until_us)
         intake.inputs, intake.warnings = labelled.inputs, labelled.warnings
-        if by_entity:
-            self._resolve_again(taken, start_us, end_us)
+        if self._labels.by_entity:
+            again = f"occurred_us BETWEEN {start_us} AND {end_us + self._within_us}"
+            strays = self._resolve_again(taken, start_us, end_us, again)
         else:
-            self._engine.define("incoming", "SELECT * FROM received")
-        if labelled.gone_before_us is not None:  # what is gone said can only be known from what was applied
-            self._engine.put("applied", applied)
-            columns = ", ".join(self._labels.schema.names)
-            self._engine.materialise(
-                "found_or_applied",
-                f"SELECT {columns} FROM incoming UNION SELECT {columns} FROM applied"
-                f" WHERE received_us < {labelled.gone_before_us}",
-            )
-            self._engine.define("incoming", "SELECT * FROM found_or_applied")
+            again = f"received_us BETWEEN {since_us} AND {last_us}"
+            strays = self._strays(taken, again)
+        # What a source no longer has can only be known from what was taken, and so can what was not looked at again.
+        gone = "FALSE" if labelled.gone_before_us is None else f"received_us < {labelled.gone_before_us}"
+        intake.pending = self._waiting_again(strays, f"{gone} OR NOT ({again})")
+        kept = f"({gone} OR received_us NOT BETWEEN {since_us} AND {last_us})"
+        self._engine.put("applied", applied)
+        columns = ", ".join(self._labels.schema.names)
+        self._engine.materialise(
+            "believed",
+            f"SELECT {columns} FROM incoming UNION ALL"
+            f" (SELECT {columns} FROM applied WHERE {kept} EXCEPT ALL SELECT {columns} FROM incoming)",
+        )
+        self._engine.define("incoming", "SELECT * FROM believed")
 
-    def _resolve_again(self, taken: list[Input], start_us: int, end_us: int) -> None:
+    def _resolve_again(self, taken: list[Input], start_us: int, end_us: int, which: str) -> pa.Table:
+        """Define `incoming` from outcomes; those of them that are of no prediction."""
         span = resolutions.Span(start_us - self._within_us, end_us + self._within_us)
         self._engine.put("unsettled", self._labels.schema.empty_table())
         self._engine.define("incoming_outcomes", "SELECT * FROM received")
@@ -308,6 +327,28 @@ class Reading:
         self._log.define("rows_around", _between(taken, span))
         take = self._evaluation.labels.take
         resolutions.resolve(self._engine, within_us=self._within_us, take=take, relations=("rows_around",))
+        return self._engine.sql(f"{resolutions.without_row()} AND {which}")
+
+    def _strays(self, taken: list[Input], which: str) -> pa.Table:
+        """Define `incoming` from labels; those of them that are of no prediction."""
+        self._engine.define("incoming", f"SELECT * FROM received WHERE {which}")
+        self._attribute(taken, has_waiting=False)
+        strays = self._engine.sql(effects.unmatched("incoming"))
+        self._engine.define("incoming", "SELECT * FROM received")
+        self._log.define("old_rows", [])
+        return strays
+
+    def _waiting_again(self, strays: pa.Table, kept: str) -> pa.Table | None:
+        """The labels that wait as their source has them now, and of those that waited before, the ones to be kept."""
+        waiting = self._ledger.pending()
+        self._engine.put("waited", waiting)
+        self._engine.put("strays", strays.cast(self._labels.schema))
+        columns = ", ".join(self._labels.schema.names)
+        left = self._engine.sql(
+            f"SELECT {columns} FROM strays UNION ALL"
+            f" (SELECT {columns} FROM waited WHERE {kept} EXCEPT ALL SELECT {columns} FROM strays)"
+        ).cast(self._labels.schema)
+        return left if len(left) or len(waiting) else None
 
 
 def _dates_between(start_us: int, end_us: int) -> frozenset[str]:

@@ -56,7 +56,7 @@ class LabelIntake:
         self._kind = evaluation.kinds["label"]
         self.by_entity = bool(evaluation.labels.keys)
         self.schema = fact_schema(self._kind, by_entity=self.by_entity)
-        self._reach_us = evaluation.horizon.us + (evaluation.within.us if self.by_entity else 0)
+        self.reach_us = evaluation.horizon.us + (evaluation.within.us if self.by_entity else 0)
 
     def take(self, *, as_of_us: int) -> Labelled:
         """Define `received`: the good labels that are to be taken now.
@@ -86,15 +86,14 @@ class LabelIntake:
         Raises:
             LabelSourceError: The source cannot be read as it is declared.
         """
-        survey = self._source.again(self._known, since_us=start_us, until_us=min(until_us, end_us + self._reach_us))
+        survey = self._source.again(self._known, since_us=start_us, until_us=min(until_us, end_us + self.reach_us))
         received = self._read(survey, until_us)
         labelled = Labelled(warnings=list(survey.warnings), gone_before_us=survey.gone_before_us)
         for part in survey.parts:
             span = received.get(part.shown) if part.rewritten_us is None else Received(*part.rewritten_us)
             if span is None or self._is_whole(part, span, (start_us, end_us), labelled.warnings):
-                before = self._known.get(part.input.name, part.input)
                 last_us = span.last_us if span else None
-                labelled.inputs.append(replace(part.input, taken_until_us=before.taken_until_us, last_us=last_us))
+                labelled.inputs.append(replace(part.input, taken_until_us=until_us, last_us=last_us))
         return labelled
 
     def _read(self, survey: Survey, until_us: int) -> dict[str, Received]:
@@ -107,6 +106,7 @@ class LabelIntake:
             survey.parts,
             evaluation.labels,
             kind=self._kind,
+            classes=self._evaluation.classes,
             until_us=until_us,
             sample=evaluation.sample,
         )
@@ -119,7 +119,7 @@ class LabelIntake:
         start_us, end_us = wanted
         if span.first_us is None or span.last_us is None:
             return True
-        since_us = span.first_us - self._reach_us
+        since_us = span.first_us - self.reach_us
         if since_us >= start_us and span.last_us <= end_us:
             return True
         known = self._known.get(part.input.name)

@@ -59,7 +59,12 @@ class LogIntake:
     def __init__(self, evaluation: Evaluation, engine: Engine, ledger: LedgerReader) -> None:
         self._engine = engine
         self._known = ledger.inputs(SEGMENT)
-        self._listed = segments(evaluation.predictions, evaluation.model)
+        retirement = ledger.retired()
+        self._listed = {
+            name: segment
+            for name, segment in segments(evaluation.predictions, evaluation.model).items()
+            if not retirement.is_retired(segment.date)
+        }
         self._lost = ledger.lost()
         self.columns = rows.RowColumns.of(evaluation)
 
@@ -85,7 +90,7 @@ class LogIntake:
         return logged
 
     def retake(self, dates: frozenset[str], *, start_us: int, end_us: int) -> list[Input]:
-        """Define `new_rows`: the rows of a range that were taken before; every segment that was taken.
+        """Define `new_rows`: the rows of a range that were taken before; every segment that was taken and is there.
 
         Raises:
             LogError: The log has lost a segment of these dates.
@@ -101,7 +106,7 @@ class LogIntake:
         self._engine.define("new_rows", f"SELECT * FROM logged_rows WHERE {within}")
         self._define("old_rows", [], without_lost=False)
         self._engine.materialise("moved_before", "SELECT * FROM old_rows")
-        return list(self._known.values())
+        return [each for name, each in self._known.items() if name in self._listed]
 
     def _define(self, name: str, chosen: Iterable[str], *, without_lost: bool) -> None:
         files = portions(self._listed, chosen)

@@ -77,10 +77,12 @@ class Recount:
         """
         with self._ledger.snapshot() as ledger:
             known = [*ledger.tiles(), *_days(ledger)]
+            first = ledger.retired().first_window(self._calendar)
         step = -(-DAY_US // self._calendar.window_us) * self._calendar.window_us
         if not known:
             return []
-        start = self._calendar.window_of(min(known) if since_us is None else max(since_us, min(known)))
+        earliest = max(each for each in (min(known), since_us, first) if each is not None)  # the rest cannot be read
+        start = self._calendar.window_of(earliest)
         last = max(known) + DAY_US if until_us is None else min(until_us, max(known) + DAY_US)
         end = self._calendar.end_of(self._calendar.window_of(last - 1))
         return [(at, min(at + step, end)) for at in range(start, end, step)]

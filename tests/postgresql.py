@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -23,6 +22,10 @@ PACKAGE: Final = Path("/usr/lib/postgresql")
 DEADLINE: Final = 60.0
 PORTS: Final = 5
 """Ports that are tried: another process may take a free one before the server does."""
+
+_WHILE_TESTS_LIVE: Final = 'exec 3<&0; (read -r _ <&3; kill -INT $$) & exec "$@" 3<&- </dev/null'
+"""Runs a command, and ends it (SIGINT is a fast shutdown) once nobody holds the pipe any more: no server outlives tests
+that were killed."""
 
 _UNPRIVILEGED: Final = ("postgres", "nobody")
 _SETTINGS: Final = {
@@ -85,9 +88,8 @@ class Server:
 
     def stop(self) -> None:
         """End the server and remove its data."""
-        self._process.send_signal(signal.SIGINT)  # "fast": sessions are ended
         try:
-            self._process.wait(DEADLINE)
+            self._process.communicate(timeout=DEADLINE)  # closes the pipe
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -112,7 +114,14 @@ class Server:
             settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(port)}.items()]
             command = [str(self._binaries / "postgres"), "-D", str(self._folder / "data"), *settings]
             with (self._folder / "log").open("ab") as log:
-                process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, **self._identity)
+                process = subprocess.Popen(
+                    ["sh", "-c", _WHILE_TESTS_LIVE, "sh", *command],
+                    cwd=self._folder,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    **self._identity,
+                )
             if self._answers(process, port):
                 return process, port
         raise AssertionError((self._folder / "log").read_text(encoding="utf-8"))

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PREFIX_LENGTH: Final = 8
 """Leading characters that are compared: of an id of ours the top 32 of 48 bits, which is a step of 65.536 seconds."""
+
+_OURS: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-7"
 
 
 def id_range(day: str) -> tuple[str, str]:
@@ -29,6 +34,17 @@ def id_range(day: str) -> tuple[str, str]:
 def _id_prefix(instant: datetime) -> str:
     digits = f"{max(int(instant.timestamp() * 1000), 0):012x}"
     return f"{digits[:8]}-{digits[8:]}"
+
+
+def count_earlier(ids: pa.ChunkedArray[Any], day: str) -> int:
+    """How many ids of ours tell a UTC date before this one.
+
+    >>> count_earlier(pa.chunked_array([["013dec17-8fff-7000-8000-000000000001", "a-1"]]), "2013-04-09")
+    1
+    """
+    ours = pc.match_substring_regex(ids, _OURS)
+    earlier = pc.less(ids, pa.scalar(id_range(day)[0], ids.type))
+    return int(pc.sum(pc.and_(ours, earlier).cast(pa.int64())).as_py() or 0)
 
 
 def dates_among(prefixes: Iterable[str], dates: Iterable[str]) -> set[str]:

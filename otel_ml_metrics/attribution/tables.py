@@ -60,6 +60,9 @@ MOVES: Final = _schema(
 )
 """Final values of one window that a commit gave, changed or took away."""
 
+RETIRED: Final = _schema(before_us=pa.int64(), definition=pa.string())  # definition is JSON
+"""Up to where predictions and labels were retired, and what the sums of their windows mean."""
+
 
 def values(table: pa.Table, column: str) -> list[Any]:
     """The values of a column."""

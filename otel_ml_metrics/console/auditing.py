@@ -56,6 +56,13 @@ def ledger() -> None:
       otel-ml-metrics ledger check monitoring.yaml
       otel-ml-metrics ledger export monitoring.yaml -o ledger-files
       otel-ml-metrics ledger repair monitoring.yaml --dry-run
+
+    \b
+    Exit codes:
+      0  done, or nothing is wrong
+      1  sums differ, or anything else
+      2  fix the call or the settings, or something cannot be read
+      3  the OTLP endpoint is down
     """  # noqa: D301 - \b keeps click from filling the lines
 
 

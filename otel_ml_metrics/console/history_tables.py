@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from otel_ml_metrics.console.tables import MISSING, arm_names, minute, number, plain_console
+from otel_ml_metrics.console.tables import MISSING, arm_names, minute, number, plain_console, window_name
 from otel_ml_metrics.instants import Duration
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def show_history(found: History, *, with_quiet_steps: bool) -> None:
-    """Print the moves by window and commit, and what the values of each window are at each age.
+    """Print which commits moved windows, what they moved, and what the values of each window are at each age.
 
     Args:
         found: What is shown.
@@ -30,27 +30,41 @@ def show_history(found: History, *, with_quiet_steps: bool) -> None:
     if not found.steps:
         console.print(f"{found.evaluation}: no window has moved yet. A value shows here once it is final.")
         return
-    console.print(Text(f"{found.evaluation}: how values moved", style="bold"))
-    console.print(_moves_table(found, with_quiet_steps=with_quiet_steps))
-    console.print(Text("By age, as they stand now", style="bold"))
-    console.print(_ages_table(found.settled))
+    moving = {_commit(move) for move in found.moves}
+    steps = [step for step in found.steps if with_quiet_steps or _commit(step) in moving]
+    for title, table in (
+        (f"{found.evaluation}: commits, and what they brought", _steps_table(steps)),
+        ("Final values that they gave or changed", _moves_table(found.moves)),
+        ("By age, as they stand now", _ages_table(found.settled)),
+    ):
+        console.print(Text(title, style="bold"))
+        console.print(table)
 
 
-def _moves_table(found: History, *, with_quiet_steps: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for header in ("window", "as of", "commit", "what came", "age", "measure", "arm"):
-        table.add_column(header, no_wrap=header != "what came")
+def _steps_table(steps: Iterable[Step]) -> Table:
+    table = _table("window", "commit", "as of")
+    table.add_column("labels and predictions of the window that came", overflow="fold")
+    for step in steps:
+        table.add_row(_window(step), f"{step.ledger_version:,}", minute(step.as_of), _came(step))
+    return table
+
+
+def _moves_table(moves: Sequence[Move]) -> Table:
+    table = _table("window", "commit", "age", "measure", "arm")
     for header in ("value", "before", "coverage", "support"):
         table.add_column(header, justify="right", no_wrap=True)
-    arms = arm_names({(move.version, move.variant) for move in found.moves})
-    moves = {key: [*group] for key, group in groupby(found.moves, key=_commit)}
-    for step in found.steps:
-        lines = moves.get(_commit(step), [])
-        if not lines and with_quiet_steps:
-            table.add_row(*_place(step), *[MISSING] * 7)
-        for at, move in enumerate(sorted(lines, key=_order)):
-            place = _place(step) if at == 0 else ("", "", "", "")
+    arms = arm_names({(move.version, move.variant) for move in moves})
+    for _, some in groupby(moves, key=_commit):
+        for at, move in enumerate(sorted(some, key=_order)):
+            place = ("", "") if at else (_window(move), f"{move.ledger_version:,}")
             table.add_row(*place, move.maturity, Text(move.measure), arms[move.version, move.variant], *_numbers(move))
+    return table
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for header in headers:
+        table.add_column(header, no_wrap=True)
     return table
 
 
@@ -58,12 +72,12 @@ def _commit(row: Move | Step) -> tuple[object, int]:
     return row.window_start, row.ledger_version
 
 
+def _window(row: Move | Step) -> str:
+    return window_name(row.window_start, row.window_end)
+
+
 def _order(move: Move) -> tuple[Duration, str, str]:
     return Duration(move.maturity), move.measure, f"{move.variant} {move.version}"
-
-
-def _place(step: Step) -> tuple[str, str, str, str]:
-    return minute(step.window_start), minute(step.as_of), f"{step.ledger_version:,}", _came(step)
 
 
 def _came(step: Step) -> str:
@@ -73,7 +87,7 @@ def _came(step: Step) -> str:
         parts.append(f"{step.predictions:+,} predictions")
     if step.rebuilt:
         parts.append("computed anew")
-    return ", ".join(parts) or "time"
+    return ", ".join(parts) or "time passed"
 
 
 def _numbers(move: Move) -> tuple[str, str, str, str]:
@@ -86,17 +100,15 @@ def _numbers(move: Move) -> tuple[str, str, str, str]:
 def _ages_table(settled: Sequence[Move]) -> Table:
     ages = sorted({move.maturity for move in settled}, key=Duration)
     arms = arm_names({(move.version, move.variant) for move in settled})
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for header in ("window", "measure", "arm"):
-        table.add_column(header, no_wrap=True)
+    table = _table("window", "measure", "arm")
     for age in ages:
         table.add_column(age, justify="right", no_wrap=True)
-    lines: dict[tuple[datetime, str, str], dict[str, Move]] = {}
+    lines: dict[tuple[datetime, datetime, str, str], dict[str, Move]] = {}
     for move in settled:
-        place = (move.window_start, move.measure, arms[move.version, move.variant])
+        place = (move.window_start, move.window_end, move.measure, arms[move.version, move.variant])
         lines.setdefault(place, {})[move.maturity] = move
-    for (start, measure, arm), line in sorted(lines.items()):
-        table.add_row(minute(start), Text(measure), arm, *_by_age(ages, line))
+    for (start, end, measure, arm), line in sorted(lines.items()):
+        table.add_row(window_name(start, end), Text(measure), arm, *_by_age(ages, line))
     return table
 
 

@@ -12,9 +12,16 @@ from otel_ml_metrics.console.cataloguing import catalogue
 from otel_ml_metrics.console.checking import check
 from otel_ml_metrics.console.demonstrating import demo
 from otel_ml_metrics.console.evaluating import backfill, evaluate
+from otel_ml_metrics.console.maintaining import maintain
 from otel_ml_metrics.console.recalling import history
 from otel_ml_metrics.console.terms import Exit
-from otel_ml_metrics.errors import LedgerBusyError, LedgerLostError, LedgerMovedError, OtelMLMetricsError
+from otel_ml_metrics.errors import (
+    LedgerBusyError,
+    LedgerLostError,
+    LedgerMovedError,
+    LogBusyError,
+    OtelMLMetricsError,
+)
 
 
 class Program(click.Group):
@@ -24,7 +31,7 @@ class Program(click.Group):
         """Run the command; click's own errors pass, it has words and exit code 2 for them."""
         try:
             return super().invoke(ctx)
-        except (LedgerBusyError, LedgerLostError, LedgerMovedError) as error:
+        except (LedgerBusyError, LedgerLostError, LedgerMovedError, LogBusyError) as error:
             _fail(ctx, f"{error} Run it again.", Exit.UNEXPECTED)
         except OtelMLMetricsError as error:
             _fail(ctx, str(error), Exit.FIX)
@@ -79,4 +86,5 @@ program.add_command(evaluate)
 program.add_command(backfill)
 program.add_command(history)
 program.add_command(ledger)
+program.add_command(maintain)
 program.add_command(catalogue)

@@ -98,7 +98,7 @@ def values_table(values: Sequence[Value], *, beside: bool) -> Table:
             lines = [[found.get((cell, arm, measure)) for arm in group] for measure in measures]
             if any(value for line in lines for value in line):
                 own = [] if beside else [names[group[0]]]
-                table.add_row(_window(cell), cell[2], *own, *map(_side_by_side, lines), *_behind(lines))
+                table.add_row(window_name(*cell[:2]), cell[2], *own, *map(_side_by_side, lines), *_behind(lines))
     return table
 
 
@@ -148,8 +148,8 @@ def _header(measure: str, values: Sequence[Value]) -> str:
     return words if unit.startswith("{") or unit == "1" else f"{words}\n{unit}"
 
 
-def _window(cell: Cell) -> str:
-    start, end, _ = cell
+def window_name(start: datetime, end: datetime) -> str:
+    """Name a window by its date if it is one in UTC, else by its start and length."""
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     if end - start == timedelta(days=1) and start.time() == end.time() == start.min.time():
         return f"{start:%Y-%m-%d}"

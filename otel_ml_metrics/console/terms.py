@@ -27,7 +27,7 @@ class Exit(IntEnum):
     POINTS_KEPT = 3
 
 
-class Instant(click.ParamType[datetime]):
+class Instant(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """An instant as ISO 8601 with its zone, or a date, which means its midnight in UTC."""
 
     name = "time"

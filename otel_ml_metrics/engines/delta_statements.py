@@ -22,6 +22,7 @@ PREDICTIONS: Final = "predictions"
 LABELLED: Final = "labelled"
 EXPLICIT: Final = "explicit"
 SECOND_US: Final = 1_000_000
+_WORTH_SHARING: Final = 40  # characters of SQL
 KEY: Final = ("_tile_us", "output", "version", "variant")
 UNITS_OF_A_SUM: Final = 1 << 30
 """Labels that are added up are rounded to 2^-30, so that their sum does not depend on the order."""
@@ -107,9 +108,27 @@ def label_sums(plan: DeltaPlan) -> str:
         "CAST(sum(_sign) AS HUGEINT) AS _s0",
         "CAST(coalesce(sum(CASE WHEN _explicit THEN _sign END), 0) AS HUGEINT) AS _s1",
     ]
-    for at, state in enumerate(plan.sums("labelled"), start=2):
-        listed.append(f"CAST(sum(_sign * ({state.to_sql(plan.kinds)})) AS HUGEINT) AS _s{at}")
-    return _grouped(plan, "SELECT * FROM effects", ", ".join(listed))
+    rows, contributions = _sharing(plan, plan.sums("labelled"))
+    for at, contribution in enumerate(contributions, start=2):
+        listed.append(f"CAST(sum(_sign * ({contribution})) AS HUGEINT) AS _s{at}")
+    return _grouped(plan, rows, ", ".join(listed))
+
+
+def _sharing(plan: DeltaPlan, sums: Sequence[Sum]) -> tuple[str, list[str]]:
+    """Rows of `effects` with what several sums need in columns of its own, and the contribution of a row to each sum.
+
+    Inside a CASE an engine computes the same expression again and again. Sums with texts in them are left as they are:
+    a text might look like SQL.
+    """
+    contributions = [each.to_sql(plan.kinds) for each in sums]
+    parts = dict.fromkeys(part for each in sums for part in each.shareable_sql(plan.kinds))
+    columns: list[str] = []
+    for part in sorted(parts, key=len, reverse=True):
+        if len(part) > _WORTH_SHARING and sum(part in each for each in contributions) > 1:
+            name = f"_e{len(columns)}"
+            columns.append(f", {part} AS {name}")
+            contributions = [each if "'" in each else each.replace(part, name) for each in contributions]
+    return f"SELECT *{''.join(columns)} FROM effects", contributions
 
 
 def label_names(plan: DeltaPlan) -> list[str]:

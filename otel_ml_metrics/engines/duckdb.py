@@ -38,6 +38,7 @@ class DuckDBEngine:
         self._copies = LocalCopies()
         for name, value in _SETTINGS.items():
             self._connection.execute(f"SET {name} = {value}")
+        self._kinds: dict[str, str] = {}
 
     def sql(self, query: str) -> pa.Table:
         """Run a query and give its rows."""
@@ -50,12 +51,14 @@ class DuckDBEngine:
         self._drop(name)
         with self._told():
             self._connection.execute(f"CREATE TEMP VIEW {name} AS {query}")
+        self._kinds[name] = "VIEW"
 
     def materialise(self, name: str, query: str) -> int:
         """Run a query once and keep its rows under a name; how many they are."""
         self._drop(name)
         with self._told():
             self._connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
+            self._kinds[name] = "TABLE"
             rows: list[tuple[Any, ...]] = self._connection.execute(f"SELECT count(*) FROM {name}").fetchall()
         return int(rows[0][0])
 
@@ -69,6 +72,7 @@ class DuckDBEngine:
         """Keep a table under a name."""
         self._drop(name)
         self._connection.register(name, table)
+        self._kinds[name] = "ARROW"
 
     def scan(self, paths: Sequence[str], *, form: str) -> str:
         """SQL of a relation over files (of URLs: copies), with `filename` and, for Parquet, `file_row_number`."""
@@ -102,13 +106,11 @@ class DuckDBEngine:
         self._copies.close()
 
     def _drop(self, name: str) -> None:
-        self._connection.unregister(name)
-        kinds = self._connection.execute(
-            "SELECT 'VIEW' FROM duckdb_views() WHERE view_name = ? AND NOT internal"
-            " UNION ALL SELECT 'TABLE' FROM duckdb_tables() WHERE table_name = ?",
-            [name, name],
-        ).fetchall()
-        for (kind,) in kinds:
+        """Forget what has this name; what it is, is kept here, since asking the catalogue costs as much as a query."""
+        kind = self._kinds.pop(name, None)
+        if kind == "ARROW":
+            self._connection.unregister(name)
+        elif kind is not None:
             self._connection.execute(f"DROP {kind} {name}")
 
     @contextmanager

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from otel_ml_metrics.engines.delta_statements import UNITS_OF_A_SUM
-from otel_ml_metrics.engines.text import entity_sql, name_sql, sampled_sql, text_sql
+from otel_ml_metrics.engines.text import entity_sql, finite_sql, name_sql, sampled_sql, text_sql
 from otel_ml_metrics.engines.value_statements import instant_sql, no_zone, truth_sql, zoneless_sql
 from otel_ml_metrics.errors import EngineError, LabelSourceError, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -46,7 +47,14 @@ class Received(NamedTuple):
 
 
 def read_labels(
-    engine: Engine, parts: Sequence[LabelPart], source: Labels, *, kind: str, until_us: int, sample: float = 1.0
+    engine: Engine,
+    parts: Sequence[LabelPart],
+    source: Labels,
+    *,
+    kind: str,
+    until_us: int,
+    classes: Sequence[str] = (),
+    sample: float = 1.0,
 ) -> dict[str, Received]:
     """Materialise `raw_labels`: every row of the parts that is to be taken now, read as far as it can be.
 
@@ -59,6 +67,7 @@ def read_labels(
         source: What its columns are.
         kind: Of the labels.
         until_us: Labels received later are left for another run.
+        classes: What labels of kind string may say.
         sample: Share of the predictions (or entities) whose labels are read; rows that name none are.
 
     Returns:
@@ -68,7 +77,8 @@ def read_labels(
         LabelSourceError: A part cannot be read, misses a column, or has instants without a zone.
     """
     groups = _groups(engine, parts)
-    selects = [_select(group, source, kind, until_us, sample) for group in groups]
+    label = partial(_label_sql, kind=kind, classes=classes, is_summed=source.aggregate == "sum")
+    selects = [_select(group, source, label, until_us, sample) for group in groups]
     spans = [_span_select(group, source) for group in groups]
     try:
         engine.materialise("raw_labels", " UNION ALL ".join(selects))
@@ -123,7 +133,7 @@ def _types(engine: Engine, relation: str, part: LabelPart) -> dict[str, str]:
     return {row["column_name"]: row["column_type"] for row in rows if row["column_name"] != "filename"}
 
 
-def _select(group: _Group, source: Labels, kind: str, until_us: int, sample: float) -> str:
+def _select(group: _Group, source: Labels, label: Callable[[str, str], str], until_us: int, sample: float) -> str:
     for column in source.columns:
         if column not in group.types:
             message = f"{group.shown} has no column {column!r} for labels. {suggest(column, group.types)}"
@@ -132,7 +142,7 @@ def _select(group: _Group, source: Labels, kind: str, until_us: int, sample: flo
         **_identity(group, source),
         "received_us": _instant_sql(group, source.received_at, source.zone),
         "revision": f"coalesce(TRY_CAST({name_sql(source.revision)} AS BIGINT), 0)" if source.revision else "0::BIGINT",
-        "label": _label_sql(source.label, group.types[source.label], kind, is_summed=source.aggregate == "sum"),
+        "label": label(source.label, group.types[source.label]),
     }
     naive = zoneless_sql(source.received_at, group.types[source.received_at], source.zone)
     said = f"coalesce(CAST({name_sql(source.label)} AS VARCHAR), '')"
@@ -184,10 +194,14 @@ def _instant_sql(group: _Group, name: str, zone: str | None) -> str:
     return instant_sql(name, group.types[name], zone, shown=group.shown, refusal=LabelSourceError)
 
 
-def _label_sql(name: str, found: str, kind: str, *, is_summed: bool) -> str:
-    if kind != "number":
+def _label_sql(name: str, found: str, *, kind: str, classes: Sequence[str], is_summed: bool) -> str:
+    column = name_sql(name)
+    if kind == "boolean":
         return truth_sql(name, found)
-    number = f"TRY_CAST({name_sql(name)} AS DOUBLE)"
+    if kind == "string":
+        text = f"trim(CAST({column} AS VARCHAR))"
+        return f"CASE WHEN {text} IN ({', '.join(map(text_sql, classes))}) THEN {text} END"
+    number = finite_sql(f"TRY_CAST({column} AS DOUBLE)")
     if is_summed:
         return f"CASE WHEN abs({number}) <= 1e15 THEN floor({number} * {UNITS_OF_A_SUM} + 0.5) / {UNITS_OF_A_SUM} END"
-    return f"CASE WHEN abs({number}) <= 1.7976931348623157e308 THEN {number} END"
+    return number

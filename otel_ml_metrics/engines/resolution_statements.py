@@ -79,11 +79,18 @@ def resolve(engine: Engine, *, within_us: int, take: str, relations: Sequence[st
     engine.materialise("incoming", f"SELECT {SETTLED}, _outcome FROM ({pairs}) AS pairs{chosen}")
 
 
+def without_row() -> str:
+    """SQL of the outcomes that found no prediction."""
+    return (
+        f"SELECT CAST(NULL AS VARCHAR) AS prediction_id, {OUTCOME} FROM outcomes WHERE _outcome NOT IN"
+        " (SELECT _outcome FROM incoming)"
+    )
+
+
 def still_waiting() -> str:
     """SQL of the outcomes that have no prediction: those that found none, and those that nothing new could be of."""
     return (
-        f"SELECT CAST(NULL AS VARCHAR) AS prediction_id, {OUTCOME} FROM outcomes WHERE _outcome NOT IN"
-        f" (SELECT _outcome FROM incoming) UNION ALL (SELECT {SETTLED} FROM waiting EXCEPT ALL"
+        f"{without_row()} UNION ALL (SELECT {SETTLED} FROM waiting EXCEPT ALL"
         f" SELECT {SETTLED} FROM unsettled WHERE prediction_id IS NULL)"
     )
 

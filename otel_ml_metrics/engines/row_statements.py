@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otel_ml_metrics.attribution.dates import id_range
 from otel_ml_metrics.attribution.portions import CARRIED, ROW_COLUMN, SEGMENT_COLUMN
 from otel_ml_metrics.attribution.tables import values
-from otel_ml_metrics.engines.text import entity_sql, name_sql, sampled_sql, text_sql
+from otel_ml_metrics.engines.text import entity_sql, finite_sql, name_sql, sampled_sql, text_sql
 from otel_ml_metrics.errors import ConfigurationError, EngineError, LogError, suggest
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.engines.port import Engine
 
 _SQL_TYPES: Final = {"boolean": "BOOLEAN", "number": "DOUBLE", "string": "VARCHAR"}
+_ELEMENT: Final = re.compile(r"score\[([0-9]+)\]")  # as `measures.multiclass.score_column` names them
 _OURS: Final = frozenset({"label", "score_bin", ID_GROUP})
 
 
@@ -66,7 +68,7 @@ def check_fields(engine: Engine, paths: Sequence[str], columns: RowColumns) -> N
     """
     known = logged_types(engine, paths)
     for name in (*columns.slices, *columns.kinds, *columns.keys):
-        if name not in known:
+        if name not in known and not _ELEMENT.fullmatch(name):
             where = "slices" if name in columns.slices else "measures" if name in columns.kinds else "labels.key"
             message = f"no segment of the prediction log has the field {name!r}. {suggest(name, known)}"
             raise ConfigurationError(message, where)
@@ -120,8 +122,8 @@ def _rows_sql(engine: Engine, portions: Sequence[Portion], columns: RowColumns, 
     selected["score_bin"] = "CAST(score_bin AS SMALLINT)" if "score_bin" in types else "CAST(NULL AS SMALLINT)"
     for name, kind in columns.kinds.items():
         if name not in columns.slices:
-            source = name_sql(name) if name in types else "NULL"
-            selected[name] = f"TRY_CAST({source} AS {_SQL_TYPES[kind]})"
+            source = f"TRY_CAST({_source_sql(name, types)} AS {_SQL_TYPES[kind]})"
+            selected[name] = finite_sql(source) if kind == "number" else source
     if columns.keys:
         named = [(name, types[name]) for name in columns.keys if name in types]
         selected["_entity"] = entity_sql(named) if len(named) == len(columns.keys) else "CAST(NULL AS VARCHAR)"
@@ -165,6 +167,14 @@ def _chosen_sql(portions: Sequence[Portion]) -> str:
 def _sampled_sql(columns: RowColumns) -> str:
     """Whether a row is in the sample: by its id, or by the entity that labels name, so that they keep together."""
     return sampled_sql("coalesce(_entity, prediction_id)" if columns.keys else "prediction_id", columns.sample)
+
+
+def _source_sql(name: str, types: Mapping[str, str]) -> str:
+    """A column of the log, or a part of the vector of scores; NULL where the segments do not have it."""
+    place = _ELEMENT.fullmatch(name)
+    if place:
+        return f"score[{int(place[1]) + 1}]" if types.get("score", "").endswith("[]") else "NULL"
+    return name_sql(name) if name in types else "NULL"
 
 
 def repeated_rows(engine: Engine, *, has_old: bool) -> int:

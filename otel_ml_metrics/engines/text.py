@@ -40,7 +40,7 @@ def sampled_sql(name: str, share: float) -> str:
 
 
 def entity_sql(parts: Iterable[tuple[str, str]]) -> str:
-    """The name of an entity from the columns that name it, with their types; NULL where one of them is.
+    """The name of an entity from the columns that name it, with their types; NULL where one is, or is NaN.
 
     A whole number says the same whether it was written as an integer or as a float.
 
@@ -50,10 +50,23 @@ def entity_sql(parts: Iterable[tuple[str, str]]) -> str:
     return " || chr(31) || ".join(_part_sql(name_sql(name), found) for name, found in parts)
 
 
+def finite_sql(number: str) -> str:
+    """A number, or NULL where it is NaN or infinite.
+
+    DuckDB concludes from the bounds that a Parquet file keeps of a column that every value lies between them, and takes
+    comparisons and `isnan` for decided; but bounds leave NaN out. Of `isfinite` it concludes nothing.
+
+    >>> finite_sql('"fare"')
+    'CASE WHEN isfinite("fare") THEN "fare" END'
+    """
+    return f"CASE WHEN isfinite({number}) THEN {number} END"
+
+
 def _part_sql(column: str, found: str) -> str:
     if found not in _FLOATS:
         return f"CAST({column} AS VARCHAR)"
+    finite = finite_sql(column)
     return (
-        f"CASE WHEN {column} = floor({column}) AND abs({column}) < 1e15 THEN CAST(CAST({column} AS BIGINT) AS VARCHAR)"
-        f" ELSE CAST({column} AS VARCHAR) END"
+        f"CASE WHEN {finite} = floor({finite}) AND abs({finite}) < 1e15 THEN CAST(CAST({finite} AS BIGINT) AS VARCHAR)"
+        f" ELSE CAST({finite} AS VARCHAR) END"
     )

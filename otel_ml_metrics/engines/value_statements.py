@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from otel_ml_metrics.engines.text import name_sql, text_sql
+from otel_ml_metrics.engines.text import finite_sql, name_sql, text_sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ def truth_sql(name: str, found: str) -> str:
     column = name_sql(name)
     if found == "BOOLEAN":
         return column
-    number = f"TRY_CAST({column} AS DOUBLE)"
+    number = finite_sql(f"TRY_CAST({column} AS DOUBLE)")
     text = f"lower(trim(CAST({column} AS VARCHAR)))"
     words = (
         ""

@@ -32,8 +32,15 @@ if TYPE_CHECKING:
 _END_US: Final = 253_402_300_800_000_000
 """10000-01-01: folders are named by four-digit years."""
 
-_TYPES: Final = {"boolean": "BOOLEAN", "number": "DOUBLE", "string": "VARCHAR", "key": "VARCHAR"}
-_ARROW: Final = {"boolean": pa.bool_(), "number": pa.float64(), "string": pa.string(), "key": pa.string()}
+_TYPES: Final = {"boolean": "BOOLEAN", "number": "DOUBLE", "string": "VARCHAR", "key": "VARCHAR", "vector": "DOUBLE[]"}
+_ARROW: Final[dict[str, pa.DataType]] = {
+    "boolean": arrow.BOOLEAN,
+    "number": arrow.NUMBER,
+    "string": arrow.TEXT,
+    "key": arrow.TEXT,
+    "vector": arrow.NUMBERS,
+}
+_EXPECTED: Final = {"vector": "one number per class", "key": "a part of a name"}
 _REQUIRED: Final = frozenset({"prediction_id", "predicted_at"})
 _METADATA: Final = {SCHEMA_KEY: SCHEMA_VERSION, BINS_KEY: SCHEME}
 
@@ -44,7 +51,7 @@ class ForeignColumns:
 
     Args:
         foreign: The log.
-        kinds: What each of our columns holds: boolean, number, string, or the part of a key.
+        kinds: What each of our columns holds: boolean, number, string, the part of a key, or a vector of numbers.
         fields: Those of them that slices, measures or labels name, and where the settings do.
         share: Share of the ids that is kept.
     """
@@ -58,11 +65,15 @@ class ForeignColumns:
     def of(cls, evaluation: Evaluation, foreign: ForeignLog) -> ForeignColumns:
         """What an evaluation needs."""
         needed = RowColumns.of(evaluation)
-        fields = dict.fromkeys(needed.kinds, "measures") | dict.fromkeys(needed.slices, "slices")
+        measured = {
+            name.partition("[")[0]: kind for name, kind in needed.kinds.items()
+        }  # a part of it means the vector
+        fields = dict.fromkeys(measured, "measures") | dict.fromkeys(needed.slices, "slices")
         fields |= dict.fromkeys(needed.keys, "labels.key")
-        kinds: dict[str, str] = {**needed.kinds, **dict.fromkeys(needed.slices, "string")}
+        kinds: dict[str, str] = {**measured, **dict.fromkeys(needed.slices, "string")}
         kinds |= dict.fromkeys(needed.keys, "key")
-        ours = {"score": "number", "prediction": evaluation.kinds["prediction"]}
+        score = "vector" if evaluation.task == "multiclass" else "number"
+        ours = {"score": score, "prediction": evaluation.kinds["prediction"]}
         kinds |= ours | dict.fromkeys(("version", "variant", "output"), "string")
         return cls(foreign, kinds, fields, 1.0 if needed.keys else evaluation.sample)
 
@@ -193,8 +204,9 @@ class Converter:
         )
 
     def _value(self, name: str, found: str, kind: str) -> str:
-        if found.endswith("]") or found.startswith(("STRUCT", "MAP", "UNION")):
-            message = f"The column {name!r} of {self.shown} has the type {found}; expected a {kind}."
+        if found.startswith(("STRUCT", "MAP", "UNION")) or found.endswith("]") is not (kind == "vector"):
+            expected = _EXPECTED.get(kind, f"a {kind}")
+            message = f"The column {name!r} of {self.shown} has the type {found}; expected {expected}."
             raise LogError(message)
         if kind == "boolean":
             return truth_sql(name, found)
@@ -208,7 +220,7 @@ class Converter:
             "predicted_at": rows.column("_predicted_us").cast(arrow.INSTANT),
         }
         columns |= {name: rows.column(name).cast(_ARROW[self.columns.kinds[name]]) for name in names}
-        if "score" in columns:
+        if "score" in columns and self.columns.kinds["score"] == "number":
             scores = rows.column("score").to_numpy().astype(np.float64)
             bins = logit_bins(scores)
             columns["score"] = arrow.numbers(scores)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 from pyarrow import parquet
 
-from otel_ml_metrics.attribution.tables import LOST, MOVES, SUMS
+from otel_ml_metrics.attribution.tables import LOST, MOVES, RETIRED, SUMS
 from otel_ml_metrics.ledger import schema
 from otel_ml_metrics.ledger.schema import decode
 
@@ -68,6 +68,11 @@ def files(facts: pa.Schema) -> list[Exported]:
             "repeated_predictions.parquet",
             "Rows of the prediction log whose id an earlier row has; they count for nothing.",
             lambda connection: _aside(connection, "lost", LOST),
+        ),
+        Exported(
+            "retired.parquet",
+            "Up to where predictions and labels were retired, and what the sums of their windows mean (JSON).",
+            lambda connection: _aside(connection, "retired", RETIRED),
         ),
         Exported(
             "history.parquet",

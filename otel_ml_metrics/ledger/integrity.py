@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-from otel_ml_metrics.attribution.tables import LOST, MOVES, SUMS
+from otel_ml_metrics.attribution.tables import LOST, MOVES, RETIRED, SUMS
 from otel_ml_metrics.errors import LedgerError
 from otel_ml_metrics.ledger import schema
 from otel_ml_metrics.ledger.emitted import WIDTH, pack, unpack
@@ -77,7 +77,7 @@ def _blocks(connection: sa.Connection, facts: pa.Schema) -> Iterator[str]:
 
 def _expected(cell: sa.Column[Any], row: sa.Row[Any], facts: pa.Schema) -> pa.Schema:
     if cell.table is schema.aside:
-        return {"pending": facts, "lost": LOST}.get(row.name, facts)
+        return {"pending": facts, "lost": LOST, "retired": RETIRED}.get(row.name, facts)
     return {schema.fact_block: facts, schema.state_block: SUMS, schema.movement: MOVES}[cell.table]
 
 

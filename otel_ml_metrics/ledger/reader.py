@@ -10,7 +10,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from otel_ml_metrics.attribution.inputs import Input
-from otel_ml_metrics.attribution.tables import LOST, TILED_SUMS
+from otel_ml_metrics.attribution.retirement import Retirement
+from otel_ml_metrics.attribution.tables import LOST, RETIRED, TILED_SUMS
 from otel_ml_metrics.ledger import emitted, schema
 from otel_ml_metrics.ledger.commit import Head, Movement, WindowCommit
 from otel_ml_metrics.ledger.rows import chosen
@@ -111,6 +112,10 @@ class LedgerReader:
     def lost(self) -> pa.Table:
         """Rows of the prediction log that repeat an id."""
         return self._aside("lost", LOST)
+
+    def retired(self) -> Retirement:
+        """Which part of the past is closed for good."""
+        return Retirement.of(self._aside("retired", RETIRED))
 
     def _aside(self, name: str, empty: pa.Schema) -> pa.Table:
         with self._reading() as connection:

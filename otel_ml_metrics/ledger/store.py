@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Final, Self
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import sqlalchemy as sa
 
 from otel_ml_metrics.attribution.tables import fact_schema
 from otel_ml_metrics.errors import LedgerError, LedgerMismatchError, LedgerMovedError
 from otel_ml_metrics.ledger import blocks, emitted, rows, schema
+from otel_ml_metrics.ledger.commit import Commit
 from otel_ml_metrics.ledger.database import BUSY_SECONDS, shown
 from otel_ml_metrics.ledger.migrations import migrate
 from otel_ml_metrics.ledger.postgresql import PostgreSQL
 from otel_ml_metrics.ledger.reader import LedgerReader
+from otel_ml_metrics.ledger.retiring import forget
 from otel_ml_metrics.ledger.schema import encode
 from otel_ml_metrics.ledger.sqlite import SQLite
 
@@ -28,9 +31,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from otel_ml_metrics.attribution.inputs import Input
+    from otel_ml_metrics.attribution.retirement import Retirement
     from otel_ml_metrics.configuration import Evaluation
-    from otel_ml_metrics.ledger.commit import Commit, Movement
+    from otel_ml_metrics.ledger.commit import Head, Movement
     from otel_ml_metrics.ledger.database import Database
+    from otel_ml_metrics.ledger.retiring import Forgotten
 
 _INPUT_COLUMNS: Final = (
     "kind", "name", "stat", "fingerprint", "taken_until_us", "last_us", "date", "foreign_ids", "version",
@@ -127,10 +132,35 @@ class Ledger(LedgerReader):
             emitted.note(connection, commit.once)
             points = [(version, series, time, point, "waiting") for series, time, point in commit.points]
             rows.insert(connection, schema.outbox, ("version", "series", "time_unix_nano", "point", "status"), points)
-            summary = json.dumps(dict(commit.summary), sort_keys=True)
-            row = {"version": version, "as_of_us": commit.as_of_us, "committed_us": commit.now_us, "summary": summary}
-            connection.execute(sa.insert(schema.run), [row])
+            _note_run(connection, commit, version, commit.summary)
         return version
+
+    def retire(self, head: Head, retirement: Retirement, *, label_files: Sequence[str], now_us: int) -> Forgotten:
+        """Forget everything of retired dates but their sums, or nothing.
+
+        Args:
+            head: As it was read; the ledger stands.
+            retirement: What is retired from now on.
+            label_files: Names of label files whose progress nobody needs any more.
+            now_us: When that is.
+
+        Raises:
+            LedgerMovedError: Somebody else committed since the head was read.
+            LedgerBusyError: Somebody else has been committing for too long.
+        """
+        commit = Commit(
+            read_version=head.version,
+            as_of_us=head.as_of_us or 0,
+            now_us=now_us,
+            definition=head.definition or {},
+            totals=head.totals,
+        )
+        version, lost = head.version + 1, self.lost()
+        with self.database.writing() as connection:
+            self._move_on(connection, commit, version)
+            forgotten = forget(connection, retirement, label_files=label_files, lost=lost, version=version)
+            _note_run(connection, commit, version, asdict(forgotten) | {"retired_before": retirement.before})
+        return forgotten
 
     def close(self) -> None:
         """Close every connection."""
@@ -253,6 +283,12 @@ def _schema_found(connection: sa.Connection) -> int | None:
         found: int | None = connection.scalar(sa.select(sa.func.max(schema.ledger_schema.c.version)))
         return found
     return 1 if inspector.has_table(schema.head.name) else None
+
+
+def _note_run(connection: sa.Connection, commit: Commit, version: int, summary: Mapping[str, Any]) -> None:
+    told = json.dumps(dict(summary), sort_keys=True)
+    row = {"version": version, "as_of_us": commit.as_of_us, "committed_us": commit.now_us, "summary": told}
+    connection.execute(sa.insert(schema.run), [row])
 
 
 def _write_inputs(connection: sa.Connection, inputs: Sequence[Input], version: int) -> None:

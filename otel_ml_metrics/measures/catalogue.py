@@ -7,7 +7,8 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_ml_metrics import semconv
-from otel_ml_metrics.measures.table import FACTORIES, FAMILIES
+from otel_ml_metrics.measures.multiclass import EXAMPLE
+from otel_ml_metrics.measures.table import FAMILIES, factories_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,7 @@ measures:
   - {measure: fbeta, beta: 0.5}                          # parameters stand beside each measure below
   - {measure: precision, threshold: 0.8}                 # any measure of decisions, deciding by score >= 0.8
   - {measure: recall, weighted: true}                    # each row counted `weight` times
+  - {measure: recall, of: dog}                           # of one class, where the task is multiclass
   - {measure: r2, interval: bootstrap}                   # an interval where no formula gives one
   - {measure: mean_absolute_error, unit: min}            # the unit of your label
   - {name: missed, unit: USD, sum: "fare * (label & ~prediction)", description: "Fares we did not foresee"}
@@ -61,7 +63,8 @@ def metrics() -> list[dict[str, Any]]:
 
 def _measure(family: str, measure: Measure) -> dict[str, Any]:
     metric = semconv.evaluation_metric(measure.name)
-    factory = FACTORIES.get(measure.name)
+    task = "multiclass" if "multiclass" in measure.tasks else "any other"
+    factory = factories_for(task, EXAMPLE).get(measure.name)
     parameters = inspect.signature(factory).parameters if factory else {}
     return {
         "name": measure.name,

@@ -9,9 +9,11 @@ from typing import Final, get_args
 from otel_ml_metrics.errors import ConfigurationError, suggest
 from otel_ml_metrics.measures.measure import Direction
 from otel_ml_metrics.measures.sums import Rows
+from otel_ml_metrics.semconv import LAGGING_METRICS, evaluation_metric
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,99}")
 _UNIT: Final = re.compile(r"(?:[!-z|~]|\{[!-z|~]*\}){1,63}")  # printable ASCII, braces in pairs around an annotation
+_OURS: Final = frozenset(metric.name for metric in LAGGING_METRICS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,9 @@ class Facts:
             message = (
                 f"{self.name!r} cannot be a measure's name. Use letters, digits, _ and ., a letter first, 100 at most."
             )
+            raise ConfigurationError(message, "name")
+        if evaluation_metric(self.name) in _OURS or self.name.endswith((".lower", ".upper")):
+            message = f"The name {self.name!r} would make a metric that goes with every measure. Choose another."
             raise ConfigurationError(message, "name")
         if not _UNIT.fullmatch(self.unit):
             message = (

@@ -10,23 +10,24 @@ from otel_ml_metrics.errors import ConfigurationError, suggest
 from otel_ml_metrics.measures.adapted import at_threshold, weighted
 from otel_ml_metrics.measures.bootstrap import bootstrapped
 from otel_ml_metrics.measures.facts import Facts
-from otel_ml_metrics.measures.table import FACTORIES, measures_for
+from otel_ml_metrics.measures.table import factories_for, measures_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from otel_ml_metrics.measures.measure import Measure
 
 SWITCHES: Final = ("weighted", "interval")
 
 
-def built_in(found: Mapping[str, Any], task: str) -> Measure:
+def built_in(found: Mapping[str, Any], task: str, classes: Sequence[str] = ()) -> Measure:
     """A measure of the table, changed as a mapping says.
 
     Args:
         found: `measure`, its name in the table; and as they are wanted, `name` (default: told from the rest), its own
             parameters, `threshold`, `unit`, `description`.
         task: What it has to fit.
+        classes: Those of a multiclass task.
 
     Raises:
         ConfigurationError: There is none of that name for the task, or it does not take what is given.
@@ -37,13 +38,13 @@ def built_in(found: Mapping[str, Any], task: str) -> Measure:
     'precision_at_0.8'
     """
     name = found["measure"]
-    known = measures_for(task)
-    if name not in known:
-        message = f"{name!r} is no measure of a {task} task. {suggest(str(name), known)}"
+    known, factories = measures_for(task, classes), factories_for(task, classes)
+    if name not in {*known, *factories}:
+        message = f"{name!r} is no measure of a {task} task. {suggest(str(name), {*known, *factories})}"
         raise ConfigurationError(message, "measure")
     given = {key: value for key, value in found.items() if key not in {"measure", "name", "unit", "description"}}
     threshold = given.pop("threshold", None)
-    measure = _made(name, given, known)
+    measure = _made(name, given, known, factories)
     ending = "".join(f"_{value}" for value in given.values())
     if threshold is not None:
         measure = at_threshold(measure, _number("threshold", threshold))
@@ -63,8 +64,13 @@ def switched(measure: Measure, *, is_weighted: bool, interval: str | None) -> Me
     return bootstrapped(measure) if interval else measure
 
 
-def _made(name: str, given: Mapping[str, Any], known: Mapping[str, Measure]) -> Measure:
-    factory = FACTORIES.get(name)
+def _made(
+    name: str,
+    given: Mapping[str, Any],
+    known: Mapping[str, Measure],
+    factories: Mapping[str, Callable[..., Measure]],
+) -> Measure:
+    factory = factories.get(name)
     takes = _parameters(factory) if factory else {}
     for key, value in given.items():
         if key not in takes:
@@ -72,15 +78,20 @@ def _made(name: str, given: Mapping[str, Any], known: Mapping[str, Measure]) -> 
             raise ConfigurationError(message, key)
         if isinstance(takes[key], float):
             _number(key, value)
-        elif not isinstance(value, str):
-            message = f"found {value!r}, expected the name of a field."
+        elif not isinstance(takes[key], int) and not isinstance(value, str):
+            message = f"found {value!r}, expected a text."
             raise ConfigurationError(message, key)
+    missing = [key for key, default in takes.items() if default is inspect.Parameter.empty and key not in given]
+    if missing:
+        message = f"{name!r} needs {missing[0]!r} here: the class that it is the {name} of."
+        raise ConfigurationError(message, missing[0])
     return factory(**given) if factory else known[name]
 
 
 def _parameters(factory: Callable[..., Measure]) -> dict[str, Any]:
     """Name and default of each parameter."""
-    return {name: parameter.default for name, parameter in inspect.signature(factory).parameters.items()}
+    parameters = inspect.signature(factory).parameters.items()
+    return {name: parameter.default for name, parameter in parameters if name != "classes"}
 
 
 def _number(key: str, found: object) -> float:

@@ -24,6 +24,7 @@ _KVALSETH: Final = "Kvålseth, Cautionary Note about R² (1985)"
 
 # Squares get fewer digits behind the point, because they need more before it. One condition for all: the same rows.
 _SQUARES: Final = 24
+_ROUNDED: Final = Fraction(1, 1 << 52)  # of a square in floating point
 _LABEL, _PREDICTION = col("label"), col("prediction")
 _ERROR: Final = _PREDICTION - _LABEL
 _USABLE: Final = present(_ERROR**2)
@@ -41,10 +42,12 @@ SQUARED_LABELS: Final = Sum(_LABEL**2, _COMPARABLE, scale=_SQUARES)
 
 
 def spread(totals: Totals, total: Sum, squares: Sum, rows: Sum) -> float:
-    """Sum of the squared distances from the mean; 0 where rounding to fixed point could explain it."""
+    """Sum of the squared distances from the mean; 0 where the rounding of squares and sums could explain it."""
     count, whole = totals.exact(rows) or Fraction(1), totals.exact(total)
-    found = totals.exact(squares) - whole * whole / count
+    squared = totals.exact(squares)
+    found = squared - whole * whole / count
     rounding = count * Fraction(1, 2 << squares.scale) + 2 * abs(whole) * Fraction(1, 2 << total.scale)
+    rounding += squared * _ROUNDED
     return float(found) if found > rounding else 0.0
 
 

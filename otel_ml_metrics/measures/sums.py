@@ -116,6 +116,14 @@ class Sum:
     def to_sql(self, kinds: Kinds) -> str:
         """Contribution per row as SQL: HUGEINT if the sum is wide, else BIGINT; 0 or NULL where it takes no part."""
         self.check(kinds)
+        contribution = self._contribution_sql(self.expression.to_sql(kinds), kinds)
+        return f"CASE WHEN {self._guard_sql(kinds) or 'TRUE'} THEN {contribution} ELSE 0 END"
+
+    def shareable_sql(self, kinds: Kinds) -> tuple[str, ...]:
+        """Parts of `to_sql` that other sums may have as well, and an engine would compute for each of them."""
+        return self.expression.to_sql(kinds), self._guard_sql(kinds)
+
+    def _guard_sql(self, kinds: Kinds) -> str:
         value = self.expression.to_sql(kinds)
         conditions = columns_present_sql(self.columns(), kinds)
         if self.condition is not None:
@@ -124,7 +132,7 @@ class Sum:
             conditions.append(value)
         elif self.wide:
             conditions.append(f"abs({value}) <= {number_sql(LARGEST)}")
-        return f"CASE WHEN {' AND '.join(conditions) or 'TRUE'} THEN {self._contribution_sql(value, kinds)} ELSE 0 END"
+        return " AND ".join(conditions)
 
     def _contribution_sql(self, value: str, kinds: Kinds) -> str:
         integer = "HUGEINT" if self.wide else "BIGINT"

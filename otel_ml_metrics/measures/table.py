@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from otel_ml_metrics.measures import calibration, curves, decisions, probabilities, quantiles, regression
+from otel_ml_metrics.measures import calibration, curves, decisions, multiclass, probabilities, quantiles, regression
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from otel_ml_metrics.measures.measure import Measure
 
@@ -18,13 +19,15 @@ FAMILIES: Final[Mapping[str, tuple[Measure, ...]]] = MappingProxyType(
         "Probabilities": probabilities.MEASURES,
         "The whole curve": curves.MEASURES,
         "Calibration": calibration.MEASURES,
+        "Multiclass": multiclass.multiclass_measures(multiclass.EXAMPLE),
         "Regression": (*regression.MEASURES, *quantiles.MEASURES),
     }
 )
 
 MEASURES: Final[Mapping[str, Measure]] = MappingProxyType(
-    {measure.name: measure for family in FAMILIES.values() for measure in family}
+    {measure.name: measure for name, family in FAMILIES.items() if name != "Multiclass" for measure in family}
 )
+"""Those that are the same for every model; a multiclass one depends on the classes."""
 
 FACTORIES: Final[Mapping[str, Callable[..., Measure]]] = MappingProxyType(
     {
@@ -40,6 +43,18 @@ FACTORIES: Final[Mapping[str, Callable[..., Measure]]] = MappingProxyType(
 """What takes parameters, all of which have defaults."""
 
 
-def measures_for(task: str) -> dict[str, Measure]:
-    """The measures that fit a task, by name."""
+def factories_for(task: str, classes: Sequence[str] = ()) -> Mapping[str, Callable[..., Measure]]:
+    """What takes parameters, by name."""
+    if task != "multiclass":
+        return FACTORIES
+    by_class: dict[str, Callable[..., Measure]] = {
+        name: partial(multiclass.of_class, name, classes=classes) for name in ("precision", "recall", "f1")
+    }
+    return by_class | {"top_k_accuracy": partial(multiclass.top_k_accuracy, classes)}
+
+
+def measures_for(task: str, classes: Sequence[str] = ()) -> dict[str, Measure]:
+    """The measures that fit a task, by name; of a multiclass one, those of its classes."""
+    if task == "multiclass":
+        return {measure.name: measure for measure in multiclass.multiclass_measures(classes)}
     return {name: measure for name, measure in MEASURES.items() if task in measure.tasks}

@@ -34,10 +34,21 @@ class Story:
         row = Prediction(id=identity, predicted_at=instant(at), prediction=decision, **fields)
         self._world.log([row], name=f"{next(self._names):06}")
 
-    def label(self, identity: str = "p-1", *, late: bool = True, at: str = "2h", revision: int = 0) -> None:
-        """Write a label, in a file of its own."""
-        row = Fact(id=identity, label=late, received_at=instant(at), revision=revision)
+    def label(self, identity: str = "p-1", *, late: bool = True, at: str = "2h", **named: Any) -> None:
+        """Write a label, in a file of its own; of a customer, `happened` says when the outcome was."""
+        if "happened" in named:
+            named["occurred_at"] = instant(named.pop("happened"))
+        row = Fact(id=identity, label=late, received_at=instant(at), **named)
         self._world.label([row], name=f"{next(self._names):06}")
+
+    def rewrite(self, number: int, *, late: bool, at: str = "2h") -> None:
+        """Write another label into the file that was written so many steps after the first log or label."""
+        self._world.label([Fact(label=late, received_at=instant(at))], name=f"{number:06}")
+
+    def backfill(self, since: str, until: str) -> None:
+        """Compute the windows of a range again, and tell."""
+        with self._evaluator() as evaluator:
+            self._tell(evaluator.backfill(instant(since), instant(until)))
 
     def write(self, text: str) -> None:
         """Write label rows as CSV; only the header is added."""
@@ -56,7 +67,9 @@ class Story:
             self._tell(evaluator.as_of(instant(at)))
 
     def _evaluator(self) -> Evaluator:
-        return Evaluator(self._world.evaluation(**self._settings), environ={})
+        path = str(self._world.folder / "labels")
+        labels = {"path": path, "revision": "revision", **self._settings.get("labels", {})}
+        return Evaluator(self._world.evaluation(**self._settings | {"labels": labels}), environ={})
 
     def _tell(self, report: Report) -> None:
         for value in sorted(report.values, key=lambda each: Duration(each.maturity).us):

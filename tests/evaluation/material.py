@@ -145,21 +145,23 @@ class World:
             self.predictions += [_row(each, segment) for each in members]
 
     def label(self, rows: Iterable[Fact], name: str | None = None, form: str = "parquet") -> Path:
-        """Write one label file."""
+        """Write one label file, aside first, since somebody may be reading."""
         rows = list(rows)
         folder = self.folder / "labels"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{f'{len(self.facts):06d}' if name is None else name}.{form}"
+        aside = path.with_name(f".{path.name}")
         columns = {name: [getattr(each, name) for each in rows] for name in LABELS.names if name != "prediction_id"}
         columns = {"prediction_id": [each.id for each in rows]} | columns
         if form == "csv":
-            with path.open("w", newline="") as file:
+            with aside.open("w", newline="") as file:
                 writer = csv.writer(file)
                 writer.writerow(columns)
                 writer.writerows(zip(*columns.values(), strict=True))
         else:
-            parquet.write_table(pa.table(columns, _with_numbers(LABELS, "label", self.task)), path)
-        self.facts += [each.said() for each in rows]
+            parquet.write_table(pa.table(columns, _with_numbers(LABELS, "label", self.task)), aside)
+        aside.rename(path)
+        self.facts += [each.said() for each in rows if None not in (each.label, each.received_at)]
         return path
 
     def evaluation(self, settings: Settings | None = None, **given: Any) -> Evaluation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,7 @@ from pyarrow import parquet
 from otel_ml_metrics.errors import ConfigurationError, LabelSourceError
 from otel_ml_metrics.evaluator import Evaluator
 from tests.evaluation.material import DAY, HOUR, INSTANT, SEGMENT, START, Fact, Prediction, World
+from tests.evaluation.oracle import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -202,3 +204,49 @@ def test_a_field_may_have_any_name(world: World, field: str) -> None:
 
 def _without_carrier() -> list[pa.Field[Any]]:
     return [each for each in SEGMENT if each.name not in {"carrier", "origin"}]
+
+
+@pytest.mark.parametrize(("task", "label"), [("binary", 1.0), ("regression", 0.25)])
+def test_a_label_that_is_no_number_is_invalid(tmp_path: Path, task: str, label: float) -> None:
+    """Beside equal labels, too, where the bounds that a file keeps of its column say nothing of it."""
+    world = World(tmp_path, task=task)
+    world.log([Prediction(id=each, prediction=1.0 if task == "regression" else True) for each in ("p-1", "p-2")])
+    columns: dict[str, list[Any]] = {
+        "prediction_id": ["p-1", "p-2"], "label": [label, math.nan], "received_at": [START, START], "revision": [0, 0],
+    }  # fmt: skip
+    (world.folder / "labels").mkdir()
+    parquet.write_table(pa.table(columns), world.folder / "labels" / "a.parquet")
+
+    with Evaluator(world.evaluation(Settings(task=task)), environ={}) as evaluator:
+        report = evaluator.run(as_of=LATER)
+
+    assert (report.labels["matched"], report.labels["invalid"]) == (1, 1)
+    assert {value.support for value in report.values if value.measure != "fares_at_stake"} == {1}
+
+
+def test_a_field_that_is_no_number_is_missing(world: World) -> None:
+    """A log that something else wrote may have NaN; such a row is left out of what needs the field."""
+    world.log([Prediction(id="p-1"), Prediction(id="p-2", score=math.nan, fare=math.nan)])
+    world.label([Fact(id="p-1"), Fact(id="p-2")])
+
+    report = world.run(LATER)
+
+    supports = {value.measure: value.support for value in report.values}
+    assert (supports["accuracy"], supports["log_loss"], supports["fares_at_stake"]) == (2, 1, 1)
+    assert all(math.isfinite(value.value) for value in report.values)
+
+
+def test_an_entity_that_is_no_number_is_nobody(world: World) -> None:
+    """Its label is invalid, and its prediction never gets one."""
+    world.log([Prediction(id="p-1", customer=7), Prediction(id="p-2", customer=None)])
+    columns: dict[str, list[Any]] = {
+        "customer": [7.0, math.nan], "label": [True, True], "received_at": [START, START], "revision": [0, 0],
+        "occurred_at": [START, START],
+    }  # fmt: skip
+    (world.folder / "labels").mkdir()
+    parquet.write_table(pa.table(columns), world.folder / "labels" / "a.parquet")
+
+    with Evaluator(world.evaluation(Settings(key=("customer",))), environ={}) as evaluator:
+        report = evaluator.run(as_of=LATER)
+
+    assert (report.labels["matched"], report.labels["invalid"]) == (1, 1)

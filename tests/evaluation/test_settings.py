@@ -53,6 +53,7 @@ def test_a_file_says_what_code_says(world: World) -> None:
         ("window: 1d", "window: 1 day", 5, "6h"),
         ("attribution_window: 1d", "attribution_window: 1h", 7, "at most the attribution window, 1h"),
         ("[carrier]", "[carrier, version]", 8, "under by:"),
+        ("[carrier]", "[carrier, revision]", 8, "under another name"),
         ("- accuracy", "- acuracy", 10, "'accuracy'"),
         ("fare * (", "fare * (fare ", 11, ""),
         ("label & ~prediction", "label & ~fare", 11, "fare"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +21,8 @@ from otel_ml_metrics.flows.running import another_run_is_at_it, patiently, pause
 from otel_ml_metrics.flows.telling import slug
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from prefect import Task
     from prefect.client.schemas.objects import State, TaskRun
 
@@ -37,6 +40,15 @@ class Interruptible:
         self.told_to_stop.set()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A main thread that takes interrupts, also where the tests run in the background of a shell that ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_what_stops_the_flow_stops_the_engine() -> None:
     """Prefect cancels by an exception in the main thread; the query in the helper thread must not run on."""
     evaluator = Interruptible()

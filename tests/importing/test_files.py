@@ -207,8 +207,24 @@ def test_a_mapping_that_does_not_fit_is_refused(files: ForeignWorld, given: dict
     assert files.run(LATER).ledger_version == 1
 
 
+def test_one_score_per_class_is_carried_over(files: ForeignWorld) -> None:
+    """Of a model that chooses among several."""
+    put(files, decided=["cat", "dog", "dog"], probability=[[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    folder = files.folder / "labels"
+    folder.mkdir()
+    rows = "".join(f"p-{row},{label},2013-04-08T01:00:00Z\n" for row, label in enumerate(("cat", "dog", "cat")))
+    (folder / "a.csv").write_text(f"prediction_id,label,received_at\n{rows}")
+    asked = {"task": "multiclass", "classes": ["cat", "dog"], "measures": ["accuracy", "log_loss"], "by": []}
+
+    report = files.run(LATER, labels={"path": str(folder)}, **asked)
+
+    found = {value.measure: value.value for value in report.values}
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["log_loss"] == pytest.approx(-np.log([0.9, 0.8, 0.6]).mean(), abs=1e-9)
+
+
 def test_a_column_of_lists_is_no_score(files: ForeignWorld) -> None:
-    """One number per class is more than can be judged here."""
+    """One number per class is more than a binary task can judge."""
     put(files, probability=[[0.1, 0.9]] * 3)
 
     with pytest.raises(LogError, match=r"column 'probability' of .* has the type DOUBLE\[\]; expected a number"):

@@ -43,7 +43,7 @@ def test_a_function_obeys_the_laws(story: Story) -> None:
     hold(story, make=FunctionWorld)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @settings(max_examples=12, **QUICK)
 @given(TOLD_AT_ONCE, st.sampled_from([*TABLES, FunctionWorld]))
 def test_laws_hold_in_many_stories(story: Story, world: Callable[..., World]) -> None:

@@ -77,6 +77,8 @@ def test_a_constant_counts_rows() -> None:
     [
         ("missed refunds", "USD", "Text", "none", "name"),
         ("", "USD", "Text", "none", "name"),
+        ("support", "USD", "Text", "none", "name"),
+        ("accuracy.lower", "USD", "Text", "none", "name"),
         ("missed", "", "Text", "none", "unit"),
         ("missed", "US dollars", "Text", "none", "unit"),
         ("missed", "{flight", "Text", "none", "unit"),

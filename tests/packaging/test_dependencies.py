@@ -32,6 +32,10 @@ CARRIERS: Final = {
 }
 
 
+BROUGHT_BY_USERS = frozenset({"torch"})
+"""What is imported only where a user hands over a metric object of it."""
+
+
 def _name(requirement: str) -> str:
     found = re.match(r"[\w.-]+", requirement)
     assert found is not None
@@ -69,7 +73,7 @@ def _imported_distributions() -> set[str]:
     for folder, _, files in os.walk(CHECKOUT / "otel_ml_metrics", followlinks=True):
         for path in (Path(folder, name) for name in files if name.endswith(".py")):
             modules |= _imports(ast.parse(path.read_text(encoding="utf-8")))
-    own = {*sys.stdlib_module_names, "otel_ml_metrics"}
+    own = {*sys.stdlib_module_names, "otel_ml_metrics", *BROUGHT_BY_USERS}
     return set().union(*(_carriers(module, installed) for module in modules if module.partition(".")[0] not in own))
 
 

@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.registry, pytest.mark.timeout(900)]
 
+UNITS = (
+    "demo",
+    "evaluation/test_emission.py",
+    "evaluation/test_label_files.py",
+    "evaluation/test_measures.py",
+    "evaluation/test_settings.py",
+    "expressions",
+    "labels/test_functions.py",
+    "labels/test_tables.py",
+    "ledger/test_store.py",
+    "measures",
+    "online",
+    "prediction_log/test_compaction.py",
+    "telemetry",
+)
+"""What is tried on the lowest versions: each library that we use, once; laws and crashes are the same on all."""
+
 RECORD_ONE = """
 from otel_ml_metrics import ModelMonitor, col, counter
 monitor = ModelMonitor(
@@ -95,9 +112,10 @@ def test_the_lowest_declared_versions_work(lowest: Environment) -> None:
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
 
     lowest.run(
-        *("python", "-m", "pytest", "tests", "--quiet", "--numprocesses=2", "--override-ini=filterwarnings=default"),
-        *(f"--ignore=tests/{part}" for part in ("cli", "end_to_end", "evaluation/test_laws.py", "flows", "packaging")),
-        *("-m", "not (end_to_end or prefect or registry or slow)"),
+        *("python", "-m", "pytest", *(f"tests/{part}" for part in UNITS), "--quiet", "--numprocesses=2"),
+        "--ignore=tests/measures/test_conformance.py",  # its references are those of the newest scikit-learn
+        "--deselect=tests/measures/test_catalogue.py::test_the_page_is_fresh",  # the page stays in the checkout
+        *("--override-ini=filterwarnings=default", "-m", "not (postgresql or registry or slow or soak)"),
         HYPOTHESIS_PROFILE="smoke",
         timeout=840,
     )

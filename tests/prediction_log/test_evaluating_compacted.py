@@ -39,7 +39,7 @@ def test_compaction_changes_no_number(story: Story, grace: float, turns: list[bo
     hold(story, compacting(grace, turns))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @settings(max_examples=24, **QUICK)
 @given(
     stories(settings_strategy()), st.sampled_from([0.0, 3_600.0]), st.lists(st.booleans(), max_size=8), st.booleans()
