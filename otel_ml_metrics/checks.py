@@ -23,6 +23,7 @@ from otel_ml_metrics.engines.duckdb import DuckDBEngine
 from otel_ml_metrics.engines.label_statements import read_labels, troubled_labels
 from otel_ml_metrics.engines.row_statements import RowColumns, check_fields
 from otel_ml_metrics.errors import ConfigurationError, OtelMLMetricsError
+from otel_ml_metrics.importing.taking import glance
 from otel_ml_metrics.instants import from_us, iso, to_us
 from otel_ml_metrics.labels.opening import Glancing, source_of
 from otel_ml_metrics.ledger.outbox import Outbox
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.attribution.inputs import LabelPart
     from otel_ml_metrics.declared_labels import Labels
+    from otel_ml_metrics.declared_predictions import ForeignLog
     from otel_ml_metrics.engines.port import Engine
 
 MOST_LABEL_FILES: Final = 50
@@ -92,6 +94,9 @@ def check(monitoring: str | os.PathLike[str], *, environ: Mapping[str, str]) -> 
 
 
 def _look_at_log(evaluation: Evaluation) -> Iterator[Finding]:
+    if evaluation.foreign is not None:
+        yield _look_at_foreign_log(evaluation, evaluation.foreign)
+        return
     found = segments(evaluation.predictions, evaluation.model)
     if not found:
         told = f"nothing is logged yet for the model {evaluation.model!r} in {evaluation.predictions}"
@@ -105,6 +110,19 @@ def _look_at_log(evaluation: Evaluation) -> Iterator[Finding]:
     fields = ", ".join((*columns.slices, *columns.kinds))
     told = f"{len(found):,} segments from {dates[0]} to {dates[-1]}; every field is there: {fields}"
     yield Finding("prediction log", "ok", told)
+
+
+def _look_at_foreign_log(evaluation: Evaluation, foreign: ForeignLog) -> Finding:
+    """See whether a foreign log can be taken over; looking takes nothing over."""
+    with closing(DuckDBEngine()) as engine:
+        found = glance(evaluation, foreign, engine)
+    if not found.rows and not found.left_out:
+        return Finding("prediction log", "note", f"nothing is there yet: {found.shown}", "Is that the one?")
+    told = f"{found.shown} can be read; {found.rows:,} rows looked at, with {', '.join(found.fields)}"
+    if found.left_out:
+        bad = ", ".join(f"{rows:,} with {trouble}" for trouble, rows in found.left_out.items())
+        return Finding("prediction log", "note", f"{told}; not usable: {bad}", "A run leaves them out and goes on.")
+    return Finding("prediction log", "ok", told)
 
 
 def _look_at_labels(evaluation: Evaluation) -> Iterator[Finding]:

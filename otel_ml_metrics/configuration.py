@@ -225,9 +225,6 @@ class Evaluation:
             raise ConfigurationError(message, "retention")
 
     def _check(self) -> None:
-        if self.foreign is not None:
-            message = "logs that something else writes cannot be taken over yet. Give the folder of a prediction log."
-            raise ConfigurationError(message, "predictions")
         self._check_retention()
         if self.exact:
             message = f"{self.exact[0].name!r} is an exact measure, which is not evaluated yet. Leave it out."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_ml_metrics.declared import check_names, choice, duration, items, path, refuse
-from otel_ml_metrics.declared_sources import Queried, check_queried, imported, without_password, zone
+from otel_ml_metrics.declared_sources import Queried, check_queried, function, without_password, zone
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -114,7 +114,7 @@ class LabelFunction(Labels):
     @property
     def call(self) -> LabelsReceived:
         """The function itself."""
-        return imported("labels.function", self.function) if isinstance(self.function, str) else self.function
+        return function("labels.function", self.function) if isinstance(self.function, str) else self.function
 
     @property
     def shown(self) -> str:
@@ -182,7 +182,7 @@ def _check_source(found: Labels) -> None:
     elif isinstance(found, LabelTable):
         check_queried("labels", found)
     elif isinstance(found, LabelFunction) and not callable(found.function):
-        imported("labels.function", found.function)
+        function("labels.function", found.function)
     elif isinstance(found, LabelsFrom):
         for name in ("survey", "again"):
             if not callable(getattr(found.source, name, None)):

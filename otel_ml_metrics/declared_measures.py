@@ -8,8 +8,9 @@ from typing import Any, Final
 from otel_ml_metrics.declared import check_names, items, refuse, switch
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError, suggest
 from otel_ml_metrics.expressions import Expression
+from otel_ml_metrics.importable import imported
 from otel_ml_metrics.measures import custom
-from otel_ml_metrics.measures.exact import Exact, exact_measure, imported
+from otel_ml_metrics.measures.exact import Exact, exact_measure
 from otel_ml_metrics.measures.facts import Facts
 from otel_ml_metrics.measures.measure import Measure
 from otel_ml_metrics.measures.named import SWITCHES, built_in, switched

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from otel_ml_metrics.declared import refuse, text, with_environment
-from otel_ml_metrics.errors import ConfigurationError, suggest
+from otel_ml_metrics.errors import ConfigurationError
+from otel_ml_metrics.importable import imported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,30 +92,14 @@ def share(where: str, found: object) -> float:
     return float(found)
 
 
-def imported(where: str, found: str) -> Callable[..., Any]:
-    """A function by its name, `package.module:name`; it is imported, never evaluated."""
-    module_name, _, name = text(where, found).partition(":")
-    if not name:
+def function(where: str, found: str) -> Callable[..., Any]:
+    """A function by its name, `package.module:name`."""
+    if ":" not in text(where, found):
         refuse(where, found, "package.module:name, a colon before the name of the function")
     try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as missing:
-        message = (
-            f"{found!r} cannot be imported: there is no module {missing.name!r}. Install it, or put the folder that it"
-            " lies in on PYTHONPATH."
-        )
-        raise ConfigurationError(message, where) from missing
-    except Exception as error:
-        message = f"{found!r} cannot be imported: {type(error).__name__}: {error}. Mend the module {module_name}."
-        raise ConfigurationError(message, where) from error
-    return _member(where, found, module, name)
-
-
-def _member(where: str, found: str, module: object, name: str) -> Callable[..., Any]:
-    member: Any = getattr(module, name, None)
-    if not callable(member):
-        known = [each for each in dir(module) if not each.startswith("_") and callable(getattr(module, each))]
-        problem = "no such name" if member is None else f"no function under that name, but {type(member).__name__}"
-        message = f"{found!r} cannot be used: the module has {problem}. {suggest(name, known)}"
-        raise ConfigurationError(message.rstrip(), where)
-    return member  # type: ignore[no-any-return]  # what a user's module has under a name
+        named: Any = imported(found)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message, where) from error.__cause__
+    if not callable(named):
+        refuse(where, found, f"a function under that name, not a value of type {type(named).__name__}")
+    return named  # type: ignore[no-any-return]  # whatever a user's module has there

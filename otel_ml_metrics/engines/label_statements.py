@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_ml_metrics.engines.delta_statements import UNITS_OF_A_SUM
 from otel_ml_metrics.engines.text import entity_sql, finite_sql, name_sql, sampled_sql, text_sql
+from otel_ml_metrics.engines.value_statements import instant_sql, no_zone, truth_sql, zoneless_sql
 from otel_ml_metrics.errors import EngineError, LabelSourceError, suggest
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from otel_ml_metrics.attribution.inputs import LabelPart
     from otel_ml_metrics.declared_labels import Labels
     from otel_ml_metrics.engines.port import Engine
-
-_ZONED: Final = r"'[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)? *(Z|z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)$'"
-_ZONED_TYPES: Final = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
-_NAIVE_TYPES: Final = ("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S", "DATE")
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def read_labels(
         raise LabelSourceError(message) from error
     for part in sorted(found, key=itemgetter("part")):
         if part["is_naive"]:
-            raise _no_zone(part["part"], source.received_at)
+            raise LabelSourceError(no_zone(part["part"], source.received_at))
     return {part["part"]: Received(part["first_us"], part["last_us"]) for part in found}
 
 
@@ -146,9 +143,9 @@ def _select(group: _Group, source: Labels, label: Callable[[str, str], str], unt
         **_identity(group, source),
         "received_us": _instant_sql(group, source.received_at, source.zone),
         "revision": f"coalesce(TRY_CAST({name_sql(source.revision)} AS BIGINT), 0)" if source.revision else "0::BIGINT",
-        "label": label(name_sql(source.label), group.types[source.label]),
+        "label": label(source.label, group.types[source.label]),
     }
-    naive = _is_naive_sql(source, group.types[source.received_at])
+    naive = zoneless_sql(source.received_at, group.types[source.received_at], source.zone)
     said = f"coalesce(CAST({name_sql(source.label)} AS VARCHAR), '')"
     after = "TRUE" if group.after_us is None else f"received_us > {group.after_us}"
     return (
@@ -163,7 +160,7 @@ def _select(group: _Group, source: Labels, label: Callable[[str, str], str], unt
 
 def _span_select(group: _Group, source: Labels) -> str:
     received = _instant_sql(group, source.received_at, source.zone)
-    naive = _is_naive_sql(source, group.types[source.received_at])
+    naive = zoneless_sql(source.received_at, group.types[source.received_at], source.zone)
     return (
         f"SELECT filename AS part, min({received}) AS first_us, max({received}) AS last_us, bool_and({naive}) AS"
         f" is_naive FROM {group.relation} GROUP BY filename"
@@ -195,60 +192,17 @@ def _problem_sql(source: Labels) -> str:
 
 
 def _instant_sql(group: _Group, name: str, zone: str | None) -> str:
-    column, found = name_sql(name), group.types[name]
-    if found in _ZONED_TYPES:
-        return f"epoch_us(CAST({column} AS TIMESTAMPTZ))"
-    if found in _NAIVE_TYPES:
-        if zone is None:
-            raise _no_zone(group.shown, name)
-        return _in_zone(f"CAST({column} AS TIMESTAMP)", zone)
-    if found == "VARCHAR":
-        zoned = f"epoch_us(TRY_CAST({column} AS TIMESTAMPTZ))"
-        naive = "NULL" if zone is None else _in_zone(f"TRY_CAST({column} AS TIMESTAMP)", zone)
-        return f"CASE WHEN regexp_matches(trim({column}), {_ZONED}) THEN {zoned} ELSE {naive} END"
-    message = (
-        f"The column {name!r} of {group.shown} has the type {found}; expected an instant: a timestamp with its zone, or"
-        " ISO 8601 text."
-    )
-    raise LabelSourceError(message)
+    return instant_sql(name, group.types[name], zone, shown=group.shown, refusal=LabelSourceError)
 
 
-def _in_zone(timestamp: str, zone: str) -> str:
-    return f"epoch_us(timezone({text_sql(zone)}, {timestamp}))"
-
-
-def _is_naive_sql(source: Labels, found: str) -> str:
-    if found != "VARCHAR" or source.zone is not None:
-        return "FALSE"
-    column = name_sql(source.received_at)
-    return f"(TRY_CAST({column} AS TIMESTAMP) IS NOT NULL AND NOT regexp_matches(trim({column}), {_ZONED}))"
-
-
-def _no_zone(shown: str, column: str) -> LabelSourceError:
-    message = (
-        f"The instants in column {column!r} of {shown} have no time zone. Say which it is under labels:, such as"
-        " zone: UTC, or write them with their zone."
-    )
-    return LabelSourceError(message)
-
-
-def _label_sql(column: str, found: str, *, kind: str, classes: Sequence[str], is_summed: bool) -> str:
+def _label_sql(name: str, found: str, *, kind: str, classes: Sequence[str], is_summed: bool) -> str:
+    column = name_sql(name)
+    if kind == "boolean":
+        return truth_sql(name, found)
     if kind == "string":
         text = f"trim(CAST({column} AS VARCHAR))"
         return f"CASE WHEN {text} IN ({', '.join(map(text_sql, classes))}) THEN {text} END"
     number = finite_sql(f"TRY_CAST({column} AS DOUBLE)")
-    if kind == "number":
-        if is_summed:
-            return (
-                f"CASE WHEN abs({number}) <= 1e15 THEN floor({number} * {UNITS_OF_A_SUM} + 0.5) / {UNITS_OF_A_SUM} END"
-            )
-        return number
-    if found == "BOOLEAN":
-        return column
-    text = f"lower(trim(CAST({column} AS VARCHAR)))"
-    words = (
-        ""
-        if found != "VARCHAR"
-        else f" WHEN {text} IN ('true', 't', 'yes') THEN TRUE WHEN {text} IN ('false', 'f', 'no') THEN FALSE"
-    )
-    return f"CASE{words} WHEN {number} = 1 THEN TRUE WHEN {number} = 0 THEN FALSE END"
+    if is_summed:
+        return f"CASE WHEN abs({number}) <= 1e15 THEN floor({number} * {UNITS_OF_A_SUM} + 0.5) / {UNITS_OF_A_SUM} END"
+    return number

@@ -49,7 +49,8 @@ class RowColumns:
         needed = {column for measure in evaluation.measures for column in measure.columns()}
         kinds = {name: kind for name, kind in evaluation.kinds.items() if name in needed - _OURS}
         keys = tuple(field for _, field in evaluation.labels.keys)
-        return cls(evaluation.slice_fields, kinds, evaluation.by, keys, evaluation.sample)
+        is_sampled = evaluation.foreign is not None and not keys  # when it was taken over
+        return cls(evaluation.slice_fields, kinds, evaluation.by, keys, 1.0 if is_sampled else evaluation.sample)
 
     @property
     def names(self) -> tuple[str, ...]:

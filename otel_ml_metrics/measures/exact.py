@@ -12,7 +12,6 @@ A class of one of the latter two is called once without arguments for every wind
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from otel_ml_metrics.errors import ConfigurationError, MissingExtraError, suggest
+from otel_ml_metrics.importable import imported
 from otel_ml_metrics.measures.facts import Facts
 from otel_ml_metrics.measures.measure import Direction, Undefined
 
@@ -115,25 +115,6 @@ def resolve(exact: object) -> tuple[Callable[..., Any], str]:
     if ":" in exact:
         return _as_callable(imported(exact)), "score"
     return _of_scikit_learn(exact)
-
-
-def imported(path: str) -> object:
-    """What `package.module:name` names.
-
-    Raises:
-        ConfigurationError: There is nothing of that name.
-    """
-    module, _, name = path.partition(":")
-    try:
-        found: object = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        message = (
-            f"{path!r} cannot be imported: {error}. Write package.module:function, importable where the run happens."
-        )
-        raise ConfigurationError(message) from error
-    return found
 
 
 def _as_callable(found: object) -> Callable[..., Any]:

@@ -47,6 +47,7 @@ class Reader:
         zone: IANA zone of instants that name none.
         where: Place of the source in the settings.
         refusal: What is raised where it cannot be read.
+        optional: What is read as well, where it is there.
     """
 
     source: Queried
@@ -55,6 +56,7 @@ class Reader:
     zone: str | None
     where: str
     refusal: Refusal
+    optional: Sequence[str] = ()
 
     @contextmanager
     def look(self) -> Iterator[TableReading]:
@@ -80,6 +82,8 @@ class TableReading:
                 known = suggest(column, self.names)
                 message = f"The {reader.source.shown} has no column {column!r} for {reader.where}. {known}"
                 raise reader.refusal(message)
+        others = [column for column in reader.optional if column in self.names]
+        self.columns = list(dict.fromkeys((*reader.columns, *others)))
 
     @cached_property
     def _rows(self) -> FromClause:
@@ -113,20 +117,28 @@ class TableReading:
         if self.instants is not None:
             wanted = [self.instants.until(until_us)]
             wanted += [] if after_us is None else [self.instants.after(after_us)]
-            names = columns or self._reader.columns
+            names = columns or self.columns
             for rows in self._stream(self._select(names).where(*wanted)):
                 yield table_of(rows, names)
 
     def some(self, rows: int) -> pa.Table:
         """A few rows, whichever come first."""
-        names = self._reader.columns
+        names = self.columns
         return table_of(self._connection.execute(self._select(names).limit(rows)).all(), names)
 
-    def first_us(self) -> int | None:
-        """The first instant of all rows."""
+    @property
+    def is_exact(self) -> bool:
+        """Whether the database compares exact instants."""
+        return self.instants is not None and self.instants.is_exact
+
+    def first_us(self, after_us: int | None = None) -> int | None:
+        """The first instant of all rows, or of those after an instant and maybe of the days around it."""
         if self.instants is None:
             return None
-        return self.instants.us_of(self._connection.scalar(sa.select(sa.func.min(self.instants.column))))
+        query = sa.select(sa.func.min(self.instants.column))
+        return self.instants.us_of(
+            self._connection.scalar(query if after_us is None else query.where(self.instants.after(after_us)))
+        )
 
     def tally(self, since_us: int, until_us: int) -> Tally:
         """Count the rows received until an instant exactly, back to about another one."""
@@ -141,7 +153,7 @@ class TableReading:
     def _tally_each(self, instants: InstantColumn, since_us: int, until_us: int) -> Tally:
         """Count the rows of which the database cannot say whether they were received until an instant."""
         rows = total = 0
-        names = [self._reader.instant, *self._reader.columns]
+        names = [self._reader.instant, *self.columns]
         near = (instants.after(since_us), instants.after(until_us), instants.until(until_us))
         for chunk in self._stream(self._select(names).where(*near)):
             for row in chunk:
@@ -153,10 +165,10 @@ class TableReading:
 
     def _told(self) -> list[ColumnElement[Any]]:
         """What tells rows apart: an instant as a number, since its text depends on settings of the database."""
-        columns: list[ColumnElement[Any]] = [self._rows.c[name] for name in self._reader.columns]
+        columns: list[ColumnElement[Any]] = [self._rows.c[name] for name in self.columns]
         if self.instants is None or isinstance(self.instants.example, str):
             return columns
-        at = list(self._reader.columns).index(self._reader.instant)
+        at = self.columns.index(self._reader.instant)
         columns[at] = sa.cast(sa.func.floor(sa.func.date_part("epoch", columns[at]) * 1_000_000), sa.BigInteger)
         return columns
 

@@ -124,7 +124,7 @@ class LocalStorage:
         target = Path(path)
         self._make_folder(target.parent)
         self._write_aside(target.parent, fill, then=target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def try_out(self, folder: str, fill: Fill) -> None:
         """Write a file aside and remove it."""
@@ -154,7 +154,7 @@ class LocalStorage:
             return
         self._make_folder(folder.parent)
         folder.mkdir(exist_ok=True)  # another process may have been faster
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
 
 def storage_of(location: str) -> Storage:
@@ -189,7 +189,8 @@ def _walk(folder: str) -> Iterator[StoredFile]:
             yield StoredFile(entry.path, status.st_size, status.st_mtime_ns)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make durable what was made, renamed or deleted in a local folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,8 @@ import sqlalchemy as sa
 from tests.evaluation.material import Fact, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import sqlite3
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from tests.evaluation.oracle import Settings
@@ -61,6 +63,25 @@ KEPT: Final = [pytest.param("sqlite", form, id=f"sqlite, {name}") for name, form
     for name, form in (FORMS | TYPED_FORMS).items()
 ]
 """Each database with each form that it can hold."""
+
+
+@contextmanager
+def witnessed_rows() -> Iterator[list[str]]:
+    """The values that any SQLite database reads by `witness(column)` from here on: which rows it looks at."""
+    rows: list[str] = []
+
+    def witness(value: str) -> str:
+        rows.append(value)
+        return value
+
+    def lend(connection: sqlite3.Connection, _record: object) -> None:
+        connection.create_function("witness", 1, witness)
+
+    sa.event.listen(sa.Engine, "connect", lend)
+    try:
+        yield rows
+    finally:
+        sa.event.remove(sa.Engine, "connect", lend)
 
 
 @dataclass

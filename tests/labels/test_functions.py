@@ -180,10 +180,10 @@ def test_a_file_names_a_function(world: FunctionWorld, monkeypatch: pytest.Monke
     ("function", "told"),
     [
         ("no_such_shop:received", "there is no module 'no_such_shop'. Install it, or put .* on PYTHONPATH"),
-        ("shop_parts:recieved", "the module has no such name. Did you mean 'received'"),
-        ("shop_parts:VERSION", "no function under that name, but int"),
+        ("shop_parts:recieved", "shop_parts has no 'recieved'. Did you mean 'received'"),
+        ("shop_parts:VERSION", "expected a function under that name, not a value of type int"),
         ("shop_parts", "expected package.module:name"),
-        ("shop_broken:received", "ZeroDivisionError: division by zero. Mend the module"),
+        ("shop_broken:received", "ZeroDivisionError: division by zero. Mend shop_broken"),
         ("os.system('ls')", "expected package.module:name"),
     ],
 )

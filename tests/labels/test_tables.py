@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-import sqlalchemy as sa
 
 from otel_ml_metrics.errors import ConfigurationError, LabelSourceError
 from otel_ml_metrics.evaluator import Evaluator
@@ -18,8 +17,7 @@ from tests.evaluation.test_laws import agree
 from tests.labels.material import FORMS, KEPT, Form, TableWorld
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from otel_ml_metrics.evaluation_report import Report
@@ -154,43 +152,20 @@ def test_a_bad_row_is_counted_once(table: TableWorld) -> None:
 # Reading what is new
 
 
-def witnessed(seen: list[str]) -> Callable[[sqlite3.Connection, object], None]:
-    """Lend SQLite a function that notes which rows are read."""
-
-    def note(value: str) -> str:
-        seen.append(value)
-        return value
-
-    def lend(connection: sqlite3.Connection, _record: object) -> None:
-        connection.create_function("witness", 1, note)
-
-    return lend
-
-
-@pytest.fixture
-def seen() -> Iterator[list[str]]:
-    """The rows that any SQLite database reads by `witness(column)`."""
-    rows: list[str] = []
-    lend = witnessed(rows)
-    sa.event.listen(sa.Engine, "connect", lend)
-    yield rows
-    sa.event.remove(sa.Engine, "connect", lend)
-
-
-def test_only_new_rows_are_read(tmp_path: Path, seen: list[str]) -> None:
+def test_only_new_rows_are_read(tmp_path: Path, witnessed: list[str]) -> None:
     """Rows of the days around the last run at most, however many there are."""
     world = TableWorld(tmp_path)
     world.label([Fact(id=f"q-{row}", received_at=START - row * DAY) for row in range(1, 300)])
     query = f"SELECT witness(prediction_id) AS prediction_id, label, received_at, revision FROM {world.table}"
     labels = world.source | {"table": None, "query": query}
     world.run(START, labels=labels)
-    first, seen[:] = set(seen), []
+    first, witnessed[:] = set(witnessed), []
 
     world.label([Fact(id="new", received_at=START + HOUR)])
     world.run(START + 2 * HOUR, labels=labels)
 
     assert len(first) == 299
-    assert {"new"} < set(seen) <= {"new", "q-1", "q-2", "q-3"}
+    assert {"new"} < set(witnessed) <= {"new", "q-1", "q-2", "q-3"}
 
 
 def test_facts_after_as_of_are_invisible_now_and_there_later(table: TableWorld) -> None:
