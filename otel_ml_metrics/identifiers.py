@@ -21,8 +21,8 @@ SEQUENCE_BITS: Final = 26
 LANE_BITS: Final = 48
 _LANE_MASK: Final = (1 << LANE_BITS) - 1
 _CHUNK: Final = 4096
-_HEX_PAIRS: Final = np.frombuffer(bytes(range(256)).hex().encode(), dtype=np.uint8).reshape(256, 2)
-_DIGITS: Final = np.array([column for column in range(36) if column not in {8, 13, 18, 23}])
+_HEX_PAIRS: Final = np.frombuffer(bytes(range(256)).hex().encode(), dtype=np.uint16)
+_GROUPS: Final = ((0, 8), (9, 13), (14, 18), (19, 23), (24, 36))
 
 
 class IdSource:
@@ -111,7 +111,9 @@ class PredictionIds(Sequence[str]):
         halves[:, 0] = (milliseconds << 16) | np.uint64(0x7000) | ((sequence >> 14) & np.uint64(0xFFF))
         halves[:, 1] = ((np.uint64(0x8000) | (sequence & np.uint64(0x3FFF))) << 48) | tail
         characters = np.full((len(rows), 36), ord("-"), dtype=np.uint8)
-        characters[:, _DIGITS] = _HEX_PAIRS[halves.view(np.uint8)].reshape(len(rows), 32)
+        digits = _HEX_PAIRS[halves.view(np.uint8)].view(np.uint8)
+        for dashes, (start, end) in enumerate(_GROUPS):
+            characters[:, start:end] = digits[:, start - dashes : end - dashes]
         return characters
 
 

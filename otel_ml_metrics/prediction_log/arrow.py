@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from otel_ml_metrics.attribution.portions import SEGMENT_COLUMN
 from otel_ml_metrics.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ except ImportError as error:
 Array = Any
 """A pyarrow array; its stubs and its classes disagree on type arguments."""
 
-COMPRESSION_LEVEL: Final = 1
+SMALL_ROWS: Final = 4_096
+"""Rows up to which a file is small."""
 
 NUMBER: Final = pa.float64()
 BOOLEAN: Final = pa.bool_()
@@ -35,6 +37,8 @@ INSTANT: Final = pa.timestamp("us", tz="UTC")
 SMALL_INTEGER: Final = pa.int16()
 NUMBERS: Final = pa.list_(NUMBER)
 
+_MOST_BYTES: Final = np.iinfo(np.int32).max
+_LOOKED_UP: Final = ("prediction_id", "predicted_at", SEGMENT_COLUMN)
 _DIFFERENT: Final = frozenset({"prediction_id", "trace_id", "span_id"})
 
 
@@ -56,18 +60,26 @@ def chosen(rows: pa.Table, where: NDArray[np.bool_]) -> pa.Table:
 
 
 def write(rows: pa.Table, file: IO[bytes]) -> None:
-    """Write a Parquet file."""
-    with writer(file, rows.schema) as target:
+    """Write a Parquet file, by one call: it is made in memory before."""
+    made = pa.BufferOutputStream()
+    with writer(made, rows.schema, is_small=rows.num_rows <= SMALL_ROWS) as target:
         target.write_table(rows)
+    file.write(made.getvalue())
 
 
-def writer(file: IO[bytes], schema: pa.Schema) -> parquet.ParquetWriter:
+def writer(file: IO[bytes] | pa.NativeFile, schema: pa.Schema, *, is_small: bool = False) -> parquet.ParquetWriter:
     """Writes a Parquet file, to be closed.
 
-    Only texts that repeat get a dictionary: looking for one where every value is new takes half of the time.
+    Only texts that repeat get a dictionary, since looking for one where every value is new is half of the work; and only
+    the columns that readers look rows up by get statistics. A small file takes its time by the column, so it gets the
+    codec that starts soonest; it is a third larger for it, until it is compacted.
     """
     repeating = [field.name for field in schema if field.type == TEXT and field.name not in _DIFFERENT]
-    settings: Any = {"compression": "zstd", "compression_level": COMPRESSION_LEVEL, "use_dictionary": repeating}
+    settings: Any = {
+        "use_dictionary": repeating,
+        "write_statistics": [name for name in _LOOKED_UP if name in schema.names],
+    }
+    settings |= {"compression": "snappy"} if is_small else {"compression": "zstd", "compression_level": 1}
     return parquet.ParquetWriter(file, schema, **settings)
 
 
@@ -126,10 +138,17 @@ def nulls(rows: int, kind: Any) -> Array:  # noqa: ANN401  # a type
 
 def repeated(text: str | None, rows: int) -> Array:
     """The same text in every row."""
-    return nulls(rows, TEXT) if text is None else categories(np.zeros(rows, dtype=np.int32), [text])
+    if text is None:
+        return nulls(rows, TEXT)
+    data = text.encode()
+    return _strings(np.arange(rows + 1, dtype=np.int64) * len(data), data * rows, None)
 
 
 def _strings(offsets: NDArray[np.int64], data: bytes, missing: NDArray[np.bool_] | None) -> Array:
+    """Texts by where each starts; with offsets of 64 bits where 32 do not reach, which is then for a cast to refuse."""
+    if offsets[-1] <= _MOST_BYTES:
+        buffers = [_valid(missing), _buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
+        return pa.Array.from_buffers(TEXT, len(offsets) - 1, buffers)
     buffers = [_valid(missing), _buffer(offsets), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.large_string(), len(offsets) - 1, buffers).cast(TEXT)
 

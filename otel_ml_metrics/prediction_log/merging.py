@@ -234,7 +234,11 @@ class _Sweep:
             self._ahead += group.rows
 
     def _load(self, group: RowGroup) -> pa.Table:
-        table = self._file(group.path).read_row_group(group.at, use_threads=False)
+        try:
+            table = self._file(group.path).read_row_group(group.at, use_threads=False)
+        except pa.ArrowException as error:
+            message = f"{group.path} cannot be read: {error}"
+            raise OSError(message) from error
         if group.path in self._runs:
             return table
         segment = self._segment_of[group.path]

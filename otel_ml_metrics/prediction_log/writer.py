@@ -93,8 +93,7 @@ class LogWriter:
         """
         lost: dict[str, int] = {}
         problem = ""
-        instants = np.concatenate([batch.predicted_at for batch in batches])
-        days = np.where(instants == NO_INSTANT, _NO_DAY, instants // DAY_US)
+        days = _days(batches)
         unplaced = int((days == _NO_DAY).sum())
         if unplaced:
             lost["bad_instant"] = unplaced
@@ -150,6 +149,12 @@ class LogWriter:
     def _write_segment(self, date: str, table: Table) -> None:
         path = f"{date_folder(self._folder, date)}/{segment_name()}"
         self._storage.write(path, partial(arrow.write, table))
+
+
+def _days(batches: Sequence[PredictionBatch]) -> NDArray[np.int64]:
+    """Day of each row since 1970."""
+    instants = np.concatenate([batch.predicted_at for batch in batches])
+    return np.where(instants == NO_INSTANT, _NO_DAY, instants // DAY_US)
 
 
 def _ids(ids: Sequence[str]) -> arrow.Array:

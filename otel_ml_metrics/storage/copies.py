@@ -13,6 +13,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -39,7 +40,7 @@ class _Copy:
 
 
 class LocalCopies:
-    """Copies of immutable objects in a temporary folder of their own, which goes when they are closed.
+    """Copies of immutable objects in a temporary folder of their own, which goes when they are closed, or at exit.
 
     An object is fetched when it is first asked for, and is taken to stay what it was until `forget`.
     """
@@ -59,6 +60,7 @@ class LocalCopies:
             return list(locations)
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="otel-ml-metrics-"))
+            self._removal = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         now = time.monotonic()
         self._drop(url for url, copy in self._copies.items() if now - copy.used_at > KEEP_SECONDS)
         missing = sorted({url for url in urls if url not in self._copies})
@@ -82,7 +84,7 @@ class LocalCopies:
         """Remove every copy."""
         self._copies.clear()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._removal()
             self._folder = None
 
     def _drop(self, urls: Iterable[str]) -> None:
