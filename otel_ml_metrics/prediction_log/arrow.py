@@ -70,9 +70,9 @@ def write(rows: pa.Table, file: IO[bytes]) -> None:
 def writer(file: IO[bytes] | pa.NativeFile, schema: pa.Schema, *, is_small: bool = False) -> parquet.ParquetWriter:
     """Writes a Parquet file, to be closed.
 
-    Only texts that repeat get a dictionary, since looking for one where every value is new is half of the work; and only
-    the columns that readers look rows up by get statistics. A small file takes its time by the column, so it gets the
-    codec that starts soonest; it is a third larger for it, until it is compacted.
+    Only texts that repeat get a dictionary, since looking for one where every value is new is half of the work; and
+    only the columns that readers look rows up by get statistics. A small file takes its time by the column, so it gets
+    the codec that starts soonest; it is a third larger for it, until it is compacted.
     """
     repeating = [field.name for field in schema if field.type == TEXT and field.name not in _DIFFERENT]
     settings: Any = {

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
+    from numpy.typing import NDArray
     from pyarrow import Table
 
     from otel_ml_metrics.batch import PredictionBatch
