@@ -13,6 +13,7 @@ from typing import Final, Literal
 PREFIX: Final = "ml"
 
 SCOPE_ONLINE: Final = "otel_ml_metrics"
+SCOPE_HISTOGRAMS: Final = "otel_ml_metrics.histograms"
 SCOPE_LAGGING: Final = "otel_ml_metrics.lagging"
 
 # Attribute keys.
@@ -94,6 +95,11 @@ class MetricDefinition:
 
 
 SCORE_BOUNDS: Final = tuple(round(0.05 * step, 2) for step in range(21))
+DEFAULT_BOUNDS: Final = (
+    0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0, 10000.0,
+)  # fmt: skip
+"""Of a histogram that declares none: those of the SDK's specification, explicit bucket histogram aggregation."""
+
 _HOUR, _DAY = 3600.0, 86400.0
 DURATION_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LABEL_DELAY_BOUNDS: Final = (
