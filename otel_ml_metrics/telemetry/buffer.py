@@ -20,17 +20,16 @@ Item = Row | PredictionBatch
 FREE_BYTES: Final = 512
 """Bytes of texts, lists and arrays that any row may hold: with the rest of it about a kilobyte."""
 
-_FLAT: Final = frozenset({float, bool, type(None)})
-
 
 def large_bytes(fields: Mapping[str, Any]) -> int:
     """What the values of a row hold beyond what any row may, in bytes; 0 for an ordinary one."""
     size = 0
     for value in fields.values():
         kind = value.__class__
-        if kind in _FLAT:
-            continue
-        size += len(value) if kind is str else sys.getsizeof(value)
+        if kind is str:
+            size += len(value)
+        elif kind is not float and kind is not bool and value is not None:
+            size += sys.getsizeof(value)
     return size if size > FREE_BYTES else 0
 
 
