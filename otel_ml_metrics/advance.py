@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyarrow import csv
 
-from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, values
+from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, sums_over_all, values
 from otel_ml_metrics.definition import definition_of
 from otel_ml_metrics.emission import Emission, Totals, Waiting, changed, split_key
 from otel_ml_metrics.engines.results import add_up
@@ -76,6 +76,7 @@ class Advance:
         self._states = self._new_states(engine, rebuilt)
         self._tiles = sorted({*ledger.tiles(), *self._states})
         self.waiting = self._count_labels()
+        self._count_left_out()
         self._judge()
 
     def _new_states(self, engine: Engine, rebuilt: frozenset[int]) -> dict[int, pa.Table]:
@@ -92,12 +93,27 @@ class Advance:
         for row in self._intake.label_changes:
             self._totals.add_label(**row)  # type: ignore[arg-type]  # a row of the engine has the names of the arguments
         if self._intake.invalid is not None:
-            self._totals.labels["invalid"] += len(self._intake.invalid)
+            self._totals.add_invalid(values(self._intake.invalid, "problem"))
         pending = self._ledger.pending() if self._intake.pending is None else self._intake.pending
         received = values(pending, "received_us")
         alive = [each for each in received if each >= self._as_of_us - self._evaluation.horizon.us]
         self._totals.labels["orphan"] = len(received) - len(alive)
         return Waiting(len(alive), self._as_of_us - min(alive)) if alive else Waiting()
+
+    def _count_left_out(self) -> None:
+        """Count the labelled rows that measures left out: what the ledger has of each reason, and what is added now."""
+        exclusions = self._evaluation.exclusions
+        keys = [each.key for each in self._evaluation.left_out_counts]
+        added = sums_over_all(self._intake.delta, keys)
+        replaced = sums_over_all(self._ledger.states(self._rebuilt), keys)
+        earlier = (self._head.definition or {}).get("left_out", [])
+        kept = {
+            each.reason: self._totals.left_out.get(each.reason, 0) - each.count(replaced)
+            for each in exclusions
+            if each.reason in earlier
+        }
+        counts = {each.reason: kept.get(each.reason, 0) + each.count(added) for each in exclusions}
+        self._totals.left_out = {reason: count for reason, count in counts.items() if count}
 
     def _judge(self) -> None:
         """Find what became final or changed."""
@@ -204,6 +220,8 @@ class Advance:
             ledger_version=self._head.version,
             values=(*found, *provisional),
             labels=dict(self._totals.labels),
+            invalid=dict(self._totals.invalid),
+            left_out=dict(self._totals.left_out),
             waiting=self.waiting.labels,
             undefined=self.undefined,
             warnings=tuple(self._intake.warnings),

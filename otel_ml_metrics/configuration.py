@@ -11,6 +11,7 @@ from otel_ml_metrics import declared, declared_labels, declared_measures, declar
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError
 from otel_ml_metrics.instants import Duration
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
+from otel_ml_metrics.measures.exclusions import Exclusion, exclusions_of
 from otel_ml_metrics.measures.measure import Measure, states_of
 from otel_ml_metrics.yaml_source import read_yaml
 
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from otel_ml_metrics.declared_predictions import ForeignLog
     from otel_ml_metrics.expressions import Kind
     from otel_ml_metrics.measures.exact import Exact
+    from otel_ml_metrics.measures.sums import Sum
     from otel_ml_metrics.measures.totals import State
 
 TASKS: Final = ("binary", "multiclass", "regression")
 SPLITS: Final = ("version", "variant")
 TIMESTAMPS: Final = ("emit", "event")
+MOST_SUPPORT: Final = 1_000_000_000
 TILES: Final = 24
 """A provisional value grows in steps of a 24th of its window."""
 
@@ -57,6 +60,8 @@ class Evaluation:
         window_offset: Shift of the windows against 1970-01-01T00:00Z, shorter than the window.
         maturities: Ages at which predictions are judged; the attribution window is always the last.
         slices: Fields, or lists of fields to cross, whose values are evaluated apart.
+        minimum_support: Rows that a value has to rest on. Of a window, version and slice with fewer, nothing but their
+            number is given.
         by: Which of `version` and `variant` split values; what is left out is merged.
         timestamps: `emit` (gauges are the current state) or `event` (points carry their window's end).
         resend_revisions: In event mode, send a revised final value again.
@@ -89,6 +94,7 @@ class Evaluation:
     maturities: tuple[Duration, ...]
     grace: Duration | None
     slices: tuple[tuple[str, ...], ...]
+    minimum_support: int
     by: tuple[str, ...]
     timestamps: str
     resend_revisions: bool
@@ -98,6 +104,7 @@ class Evaluation:
     weighted: bool
     measures: tuple[Measure, ...]
     exact: tuple[Exact, ...]
+    exclusions: tuple[Exclusion, ...]
 
     def __init__(
         self,
@@ -115,6 +122,7 @@ class Evaluation:
         window_offset: str | timedelta | None = None,
         maturities: Sequence[str | timedelta] = (),
         slices: Sequence[str | Sequence[str]] = (),
+        minimum_support: int = 1,
         by: Sequence[str] = SPLITS,
         timestamps: str = "emit",
         resend_revisions: bool = False,
@@ -141,6 +149,7 @@ class Evaluation:
         self.grace = declared.grace(implicit_negative, self.task)
         self.maturities = declared.maturities(maturities, self.attribution_window, self.grace)
         self.slices = declared.slices(slices)
+        self.minimum_support = declared.whole("minimum_support", minimum_support, least=1, most=MOST_SUPPORT)
         self.by = tuple(
             declared.choice(f"by[{at}]", split, SPLITS) for at, split in enumerate(declared.items("by", by))
         )
@@ -153,6 +162,7 @@ class Evaluation:
         self.measures, self.exact = declared_measures.measures(
             measures, self.task, classes=self.classes, weighted=self.weighted
         )
+        self.exclusions = exclusions_of(self.measures, self.classes)
         self._check()
 
     @classmethod
@@ -196,6 +206,17 @@ class Evaluation:
         return states_of(self.measures)
 
     @property
+    def left_out_counts(self) -> tuple[Sum, ...]:
+        """The sums that count what measures leave out, each once."""
+        return tuple(dict.fromkeys(each for exclusion in self.exclusions for each in exclusion.sums))
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Names of the columns that a row needs for the measures."""
+        needed: list[Sum | Measure] = [*self.measures, *self.left_out_counts]
+        return frozenset[str]().union(*(each.columns() for each in needed))
+
+    @property
     def kinds(self) -> dict[str, Kind]:
         """Kind of every column that a joined row has, the fields of the measures included."""
         decided = _DECIDED[self.task]
@@ -210,8 +231,7 @@ class Evaluation:
             ID_GROUP: "number",
         }
         slices: dict[str, Kind] = dict.fromkeys(self.slice_fields, "string")
-        needed = {column for measure in self.measures for column in measure.columns()}
-        others: dict[str, Kind] = dict.fromkeys(sorted(needed - known.keys()), "number")
+        others: dict[str, Kind] = dict.fromkeys(sorted(self.columns - known.keys()), "number")
         return others | known | slices
 
     def _check_retention(self) -> None:

@@ -65,6 +65,13 @@ def switch(where: str, found: object) -> bool:
     return found
 
 
+def whole(where: str, found: object, *, least: int, most: int) -> int:
+    """A whole number in a range."""
+    if isinstance(found, bool) or not isinstance(found, int) or not least <= found <= most:
+        refuse(where, found, f"a whole number from {least:,} to {most:,}")
+    return found
+
+
 def items(where: str, found: object) -> Sequence[Any]:
     """A list; a text is none."""
     if isinstance(found, (str, Mapping)) or not isinstance(found, Sequence):

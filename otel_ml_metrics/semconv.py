@@ -129,6 +129,9 @@ MONITOR_CARDINALITY_OVERFLOW: Final = MetricDefinition(
     "Predictions whose attributes were folded because the cardinality budget was spent.",
 )
 LABELS: Final = MetricDefinition(f"{PREFIX}.labels", "counter", "{label}", "Labels that came in, by status.")
+LABELS_INVALID: Final = MetricDefinition(
+    f"{PREFIX}.labels.invalid", "counter", "{label}", "Labels that cannot be used, by reason."
+)
 LABELS_WAITING: Final = MetricDefinition(
     f"{PREFIX}.labels.waiting", "gauge", "{label}", "Labels that wait for their prediction."
 )
@@ -162,6 +165,12 @@ EVALUATION_REVISIONS: Final = MetricDefinition(
 EVALUATION_UNDEFINED: Final = MetricDefinition(
     f"{PREFIX}.evaluation.undefined", "counter", "{value}", "Values that could not be given, by reason."
 )
+EVALUATION_LEFT_OUT: Final = MetricDefinition(
+    f"{PREFIX}.evaluation.left_out",
+    "counter",
+    "{prediction}",
+    "Labelled predictions that measures had to leave out, by reason.",
+)
 
 ONLINE_METRICS: Final = (
     PREDICTIONS,
@@ -175,6 +184,7 @@ ONLINE_METRICS: Final = (
 )
 LAGGING_METRICS: Final = (
     LABELS,
+    LABELS_INVALID,
     LABELS_WAITING,
     LABELS_WAITING_AGE,
     LABELS_SKEWED,
@@ -185,6 +195,7 @@ LAGGING_METRICS: Final = (
     EVALUATION_WINDOW_END,
     EVALUATION_REVISIONS,
     EVALUATION_UNDEFINED,
+    EVALUATION_LEFT_OUT,
 )
 
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _GROUP: Final = ("window_us", "maturity_s", "output", "version", "variant", "slice")
 _KEYS: Final = ", ".join(_GROUP)
 
+BELOW_MINIMUM: Final = "support_below_minimum"
+"""Why a measure that rests on too few rows has no value, whatever else there is to say of it."""
+
 GroupKey = tuple[int, int, str, str, str, str]
 
 
@@ -166,6 +169,9 @@ class Valuation:
         return group
 
     def _judge(self, group: Group, measure: Measure, totals: Totals) -> None:
+        if 0 < totals[measure.support] < self._evaluation.minimum_support:
+            group.undefined[measure.name] = BELOW_MINIMUM
+            return
         value = measure.value(totals)
         if isinstance(value, Undefined):
             group.undefined[measure.name] = value.reason

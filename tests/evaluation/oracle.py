@@ -117,6 +117,20 @@ def values(rows: Iterable[Row], labels: Iterable[Said], settings: Settings, as_o
     return found
 
 
+def left_out(rows: Iterable[Row], labels: Iterable[Said], settings: Settings, as_of_us: int) -> dict[str, int]:
+    """Rows with a label that measures cannot use, by reason; where silence means no, every row has one."""
+    winners = counted(rows)
+    of_each = _attributed(winners, [each for each in labels if each.received_us <= as_of_us], settings)
+    known = [_known(row, of_each[row.id], settings.ages_us[-1], settings) for row in winners]
+    labelled = [each.row for each in known if each.label is not None]
+    fields = ("prediction", "fare", "score") if settings.task == "binary" else ("prediction",)
+    counts = {f"{name}_missing": sum(getattr(row, name) is None for row in labelled) for name in fields}
+    if settings.task == "binary":
+        scores = [row.score for row in labelled if row.score is not None]
+        counts["score_outside_0_1"] = sum(not 0 <= score <= 1 for score in scores)
+    return {reason: count for reason, count in counts.items() if count}
+
+
 def statuses(rows: Iterable[Row], labels: Iterable[Said], settings: Settings, as_of_us: int) -> dict[str, int]:
     """Labels by status as of an instant, and those that wait."""
     horizon_us = settings.ages_us[-1]

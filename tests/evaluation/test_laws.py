@@ -220,6 +220,7 @@ def hold(story: Story, between: Callable[[World], None] = nothing, make: Callabl
 
         statuses = oracle.statuses(predictions, facts, story.settings, last_us)
         assert {**reports[-1].labels, "waiting": reports[-1].waiting} == {**statuses, "invalid": 0}
+        assert reports[-1].left_out == oracle.left_out(predictions, facts, story.settings, last_us)
         event(f"{min(len(final) // 20, 5) * 20}+ final values")
 
 
