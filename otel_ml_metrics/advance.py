@@ -19,6 +19,7 @@ from otel_ml_metrics.instants import from_us
 from otel_ml_metrics.ledger.commit import Commit
 from otel_ml_metrics.movement import Moved, movements
 from otel_ml_metrics.retired import as_retired
+from otel_ml_metrics.valuation import most_folded
 
 if TYPE_CHECKING:
     from otel_ml_metrics.attribution.calendar import Calendar, Judgement
@@ -224,6 +225,7 @@ class Advance:
             left_out=dict(self._totals.left_out),
             waiting=self.waiting.labels,
             undefined=self.undefined,
+            folded=most_folded(self.groups.values()),
             warnings=tuple(self._intake.warnings),
         )
 

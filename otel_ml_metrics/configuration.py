@@ -59,7 +59,9 @@ class Evaluation:
         window: Length of a window.
         window_offset: Shift of the windows against 1970-01-01T00:00Z, shorter than the window.
         maturities: Ages at which predictions are judged; the attribution window is always the last.
-        slices: Fields, or lists of fields to cross, whose values are evaluated apart.
+        slices: Fields, or lists of fields to cross, whose values are evaluated apart; or mappings such as
+            `{field: merchant, top: 50}` or `{fields: [carrier, origin], top: 50}`. Of each, the `top` slices with the
+            most predictions in a window (1,000 by default) are told apart, and the rest are one slice, `(other)`.
         minimum_support: Rows that a value has to rest on. Of a window, version and slice with fewer, nothing but their
             number is given.
         by: Which of `version` and `variant` split values; what is left out is merged.
@@ -93,7 +95,7 @@ class Evaluation:
     attribution_window: Duration
     maturities: tuple[Duration, ...]
     grace: Duration | None
-    slices: tuple[tuple[str, ...], ...]
+    tops: dict[tuple[str, ...], int]
     minimum_support: int
     by: tuple[str, ...]
     timestamps: str
@@ -121,7 +123,7 @@ class Evaluation:
         window: str | timedelta = "1d",
         window_offset: str | timedelta | None = None,
         maturities: Sequence[str | timedelta] = (),
-        slices: Sequence[str | Sequence[str]] = (),
+        slices: Sequence[str | Sequence[str] | Mapping[str, Any]] = (),
         minimum_support: int = 1,
         by: Sequence[str] = SPLITS,
         timestamps: str = "emit",
@@ -148,7 +150,7 @@ class Evaluation:
         self.attribution_window = declared.duration("attribution_window", attribution_window)
         self.grace = declared.grace(implicit_negative, self.task)
         self.maturities = declared.maturities(maturities, self.attribution_window, self.grace)
-        self.slices = declared.slices(slices)
+        self.tops = declared.slices(slices)
         self.minimum_support = declared.whole("minimum_support", minimum_support, least=1, most=MOST_SUPPORT)
         self.by = tuple(
             declared.choice(f"by[{at}]", split, SPLITS) for at, split in enumerate(declared.items("by", by))
@@ -194,6 +196,11 @@ class Evaluation:
     def within(self) -> Duration:
         """How long before an outcome the prediction about its entity may lie, where labels name entities."""
         return self.labels.window or self.attribution_window
+
+    @property
+    def slices(self) -> tuple[tuple[str, ...], ...]:
+        """The fields that are sliced by, alone or crossed."""
+        return tuple(self.tops)
 
     @property
     def slice_fields(self) -> tuple[str, ...]:

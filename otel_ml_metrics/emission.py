@@ -223,6 +223,8 @@ class Emission:
             self._gauge(semconv.EVALUATION_SUPPORT, attributes, time, group.labelled),
             self._gauge(semconv.EVALUATION_WINDOW_END, attributes, time, end),
         ]
+        if group.folded:
+            points.append(self._gauge(semconv.EVALUATION_SLICES_FOLDED, attributes, time, group.folded))
         if group.coverage is not None and group.predictions >= self._evaluation.minimum_support:
             points.append(self._gauge(semconv.LABEL_COVERAGE, attributes, time, group.coverage))
         return points

@@ -98,6 +98,7 @@ class Report:
             counts for each reason that it has.
         waiting: Labels that wait for their prediction.
         undefined: Values that could not be given in this run, by reason.
+        folded: By the fields of a slice, how many slices are told as one, `(other)`; the most in any window.
         rejected_rows_file: Where this run kept invalid label rows aside; None where there were none.
         delivery: What became of the points.
         warnings: What an operator should know.
@@ -114,6 +115,7 @@ class Report:
     left_out: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
     undefined: Mapping[str, int] = field(default_factory=dict)
+    folded: Mapping[str, int] = field(default_factory=dict)
     rejected_rows_file: str | None = None
     delivery: Delivered = field(default_factory=Delivered)
     warnings: tuple[str, ...] = ()
@@ -132,6 +134,7 @@ class Report:
             "left_out": dict(self.left_out),
             "waiting": self.waiting,
             "undefined": dict(self.undefined),
+            "folded": dict(self.folded),
             "rejected_rows_file": self.rejected_rows_file,
             "delivery": asdict(self.delivery),
             "warnings": list(self.warnings),

@@ -28,7 +28,7 @@ from otel_ml_metrics.ledger.store import Ledger
 from otel_ml_metrics.retired import as_retired
 from otel_ml_metrics.sending import send
 from otel_ml_metrics.telemetry.delivery import Delivery
-from otel_ml_metrics.valuation import Valuation
+from otel_ml_metrics.valuation import Valuation, most_folded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -243,6 +243,7 @@ class Evaluator:
             labels=totals.labels,
             invalid=totals.invalid,
             left_out=totals.left_out,
+            folded=most_folded(groups.values()),
             undefined=dict(Counter(reason for group in groups.values() for reason in group.undefined.values())),
             delivery=Delivered(kept=Outbox(self._ledger).count(), endpoint=self._endpoint),
             read_only=True,

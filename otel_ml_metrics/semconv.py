@@ -156,6 +156,12 @@ LABEL_COVERAGE: Final = MetricDefinition(
 EVALUATION_SUPPORT: Final = MetricDefinition(
     f"{PREFIX}.evaluation.support", "gauge", "{prediction}", "Rows behind the evaluated values."
 )
+EVALUATION_SLICES_FOLDED: Final = MetricDefinition(
+    f"{PREFIX}.evaluation.slices.folded",
+    "gauge",
+    "{slice}",
+    "Slices that are told as one, (other), since others have more predictions.",
+)
 EVALUATION_WINDOW_END: Final = MetricDefinition(
     f"{PREFIX}.evaluation.window.end", "gauge", "s", "End of the evaluated window, as Unix time."
 )
@@ -192,6 +198,7 @@ LAGGING_METRICS: Final = (
     LABEL_COMPLETENESS,
     LABEL_COVERAGE,
     EVALUATION_SUPPORT,
+    EVALUATION_SLICES_FOLDED,
     EVALUATION_WINDOW_END,
     EVALUATION_REVISIONS,
     EVALUATION_UNDEFINED,

@@ -6,22 +6,30 @@ A reason is the difference of two counts, so that it is added and taken back lik
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING, Final
 
-from otel_ml_metrics.expressions import Column, Operation, col
+from otel_ml_metrics.expressions import Column, Operation, col, lit
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
 from otel_ml_metrics.measures.multiclass import decided_rows, scored_rows
 from otel_ml_metrics.measures.probabilities import PROBABILITIES
-from otel_ml_metrics.measures.sums import count
+from otel_ml_metrics.measures.sums import Sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from otel_ml_metrics.expressions import Expression
     from otel_ml_metrics.measures.measure import Measure
-    from otel_ml_metrics.measures.sums import Sum
 
-LABELLED: Final = count("label")
+
+def _having(*names: str, condition: Expression | None = None) -> Sum:
+    """Count the rows that have these columns, however large their numbers are, and meet the condition."""
+    conditions = [col(name) == col(name) for name in names] + ([] if condition is None else [condition])
+    return Sum(lit(1), reduce(and_, conditions), scale=0, wide=False)
+
+
+LABELLED: Final = _having("label")
 _VALID_WEIGHT: Final = col("weight") >= 0
 _SCORE_BIN: Final = "score_bin"
 _OURS: Final = frozenset({"label", _SCORE_BIN, ID_GROUP})
@@ -77,24 +85,24 @@ def _missing(measures: Sequence[Measure]) -> Iterator[Exclusion]:
     names = (used - _OURS) | ({"score"} if _SCORE_BIN in used else set())
     scores = sorted(name for name in names if name.startswith("score["))
     for name in sorted(names.difference(scores)):
-        yield Exclusion(f"{name}_missing", LABELLED, count("label", name))
+        yield Exclusion(f"{name}_missing", LABELLED, _having("label", name))
     if scores:
-        yield Exclusion("scores_missing", LABELLED, count("label", *scores))
+        yield Exclusion("scores_missing", LABELLED, _having("label", *scores))
 
 
 def _unfit(measures: Sequence[Measure], classes: Sequence[str]) -> Iterator[Exclusion]:
     """A column has a value that no measure of its kind can use."""
     if any(map(_is_weighted, measures)):
-        weights = count("label", "weight", condition=_VALID_WEIGHT)
-        yield Exclusion("weight_negative", count("label", "weight"), weights)
+        weights = _having("label", "weight", condition=_VALID_WEIGHT)
+        yield Exclusion("weight_negative", _having("label", "weight"), weights)
     if any(map(_needs_probability, measures)):
-        yield Exclusion("score_outside_0_1", count("label", "score"), PROBABILITIES)
+        yield Exclusion("score_outside_0_1", _having("label", "score"), PROBABILITIES)
     used = frozenset[str]().union(*(measure.columns() for measure in measures))
     if classes and "prediction" in used:
-        yield Exclusion("prediction_outside_classes", count("label", "prediction"), decided_rows(classes))
+        yield Exclusion("prediction_outside_classes", _having("label", "prediction"), decided_rows(classes))
     if classes and any(name.startswith("score[") for name in used):
         usable = scored_rows(classes)
-        yield Exclusion("scores_no_distribution", count(*sorted(usable.columns())), usable)
+        yield Exclusion("scores_no_distribution", _having(*sorted(usable.columns())), usable)
 
 
 def _has_domain(measure: Measure, classes: Sequence[str]) -> bool:
@@ -105,7 +113,7 @@ def _has_domain(measure: Measure, classes: Sequence[str]) -> bool:
 
 def _domain(measure: Measure) -> Exclusion:
     condition = _VALID_WEIGHT if _is_weighted(measure) else None
-    among = count(*sorted(measure.support.columns() | {"label"}), condition=condition)
+    among = _having(*sorted(measure.support.columns() | {"label"}), condition=condition)
     return Exclusion(f"{measure.name}_out_of_domain", among, measure.support)
 
 

@@ -63,6 +63,7 @@ class Settings:
     """What the laws depend on. Durations in microseconds.
 
     Args:
+        top: How many slices of each kind are told apart in a window.
         key: Fields that name an entity; none where labels name predictions.
         within_us: How long before an outcome a prediction of the entity may lie.
         take: The `last` prediction before an outcome, or `all` of them.
@@ -83,6 +84,7 @@ class Settings:
     within_us: int | None = None
     take: str = "last"
     aggregate: str = "last"
+    top: int | None = None
 
     @property
     def ages_us(self) -> list[int]:
@@ -242,13 +244,22 @@ def _parts(
     """The rows of each version, variant and slice."""
     for crossed in ((), *settings.slices):
         groups: dict[tuple[str, ...], list[Labelled]] = defaultdict(list)
-        for each in joined:
-            slices = ("(missing)" if getattr(each.row, name) is None else getattr(each.row, name) for name in crossed)
-            groups[(*(getattr(each.row, name) for name in settings.by), *slices)].append(each)
+        slices: list[tuple[str, ...]] = [
+            tuple("(missing)" if getattr(each.row, name) is None else getattr(each.row, name) for name in crossed)
+            for each in joined
+        ]
+        largest = sorted(set(slices), key=lambda chosen: (-slices.count(chosen), chosen))[: settings.top]
+        for each, chosen in zip(joined, slices, strict=True):
+            told = chosen if chosen in largest else ("(other)",) * len(crossed)
+            groups[(*(getattr(each.row, name) for name in settings.by), *told)].append(each)
         for key, part in groups.items():
             named = dict(zip((*settings.by, *crossed), key, strict=True))
-            chosen = tuple(sorted((name, named[name]) for name in crossed))
-            yield named.get("version"), named.get("variant"), chosen, part
+            yield (
+                named.get("version"),
+                named.get("variant"),
+                tuple(sorted((name, named[name]) for name in crossed)),
+                part,
+            )
 
 
 def _measured(part: Sequence[Labelled], settings: Settings) -> Iterator[tuple[str, Expected]]:
