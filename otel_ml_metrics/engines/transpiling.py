@@ -5,8 +5,7 @@ sqlglot rewrites names and syntax. It cannot know how far an engine's arithmetic
 - A number with an exponent is a double for DuckDB and an exact decimal for PostgreSQL, which computes otherwise.
 - PostgreSQL has no integer of 128 bits, and turns a double into a decimal by its first 15 digits. So a whole double is
   cut into two halves that 64 bits hold, which loses nothing up to 2^124.
-- PostgreSQL refuses a product that overflows or underflows, where IEEE gives infinity or 0. So factors are kept between
-  1e-140 and 1e100 in magnitude: what lies beyond is no part of any sum either way.
+- PostgreSQL refuses a result that overflows or underflows, where IEEE gives infinity or 0: so it is told to.
 
 The last two are functions that a session defines for itself, by the statements of `prelude`.
 """
@@ -29,30 +28,54 @@ if TYPE_CHECKING:
 DIALECTS: Final = ("postgres",)
 """Engines that are known to give the same whole numbers."""
 
-_FACTOR: Final = "pg_temp.ml_factor"
-_POWER_OF_E: Final = "pg_temp.ml_exponent"
+_PRODUCT: Final = "pg_temp.ml_product"
+_QUOTIENT: Final = "pg_temp.ml_quotient"
+_POWER: Final = "pg_temp.ml_power"
+_EXPONENTIAL: Final = "pg_temp.ml_exp"
 _WIDE: Final = "pg_temp.ml_whole"
 _WHOLE_COLUMNS: Final = frozenset({"_sign"})
 
-_FUNCTION: Final = "CREATE OR REPLACE FUNCTION {}(x double precision) RETURNS {} LANGUAGE sql IMMUTABLE AS $${}$$"
+
+def _function(name: str, takes: str, gives: str, body: str) -> str:
+    arguments = ", ".join(f"{argument} double precision" for argument in takes)
+    return f"CREATE OR REPLACE FUNCTION {name}({arguments}) RETURNS {gives} LANGUAGE sql IMMUTABLE AS $${body}$$"
+
+
 _PRELUDES: Final = {
     "postgres": (
-        _FUNCTION.format(
-            _FACTOR,
+        _function(
+            _PRODUCT,
+            "ab",
             "double precision",
-            "SELECT CASE WHEN x = 'NaN' THEN x WHEN x > 1e100 THEN 1e100 WHEN x < -1e100 THEN -1e100"
-            " WHEN abs(x) < 1e-140 THEN 0 ELSE x END",
+            "SELECT CASE WHEN abs(a) > 1 AND abs(b) > 1e308 / abs(a) THEN sign(a) * sign(b) * float8 'Infinity'"
+            " WHEN abs(a) < 1 AND abs(b) < 1e-307 / nullif(abs(a), 0) THEN 0 ELSE a * b END",
         ),
-        _FUNCTION.format(
-            _POWER_OF_E,
+        _function(
+            _QUOTIENT,
+            "ab",
             "double precision",
-            "SELECT CASE WHEN x = 'NaN' THEN x WHEN x > 700 THEN 700 WHEN x < -700 THEN -700 ELSE x END",
+            "SELECT CASE WHEN abs(b) < 1 AND abs(a) > 1e308 * abs(b) THEN sign(a) * sign(b) * float8 'Infinity'"
+            " WHEN abs(b) > 1 AND abs(a) < 1e-307 * abs(b) THEN 0 ELSE a / b END",
         ),
-        _FUNCTION.format(
+        _function(
+            _POWER,
+            "ab",
+            "double precision",
+            f"SELECT CASE WHEN {_PRODUCT}(b, ln(nullif(abs(a), 0))) > 709 THEN float8 'Infinity'"
+            f" WHEN {_PRODUCT}(b, ln(nullif(abs(a), 0))) < -708 THEN 0 ELSE power(a, b) END",
+        ),
+        _function(
+            _EXPONENTIAL,
+            "a",
+            "double precision",
+            "SELECT CASE WHEN a > 709 THEN float8 'Infinity' WHEN a < -708 THEN 0 ELSE exp(a) END",
+        ),
+        _function(
             _WIDE,
+            "a",
             "numeric",
-            "SELECT CAST(trunc(x / 4611686018427387904) AS bigint) * 4611686018427387904::numeric"
-            " + CAST(x - trunc(x / 4611686018427387904) * 4611686018427387904 AS bigint)",
+            "SELECT CAST(trunc(a / 4611686018427387904) AS bigint) * 4611686018427387904::numeric"
+            " + CAST(a - trunc(a / 4611686018427387904) * 4611686018427387904 AS bigint)",
         ),
     )
 }
@@ -125,24 +148,20 @@ def _cast(node: exp.Expr) -> exp.Expr:
 
 
 def _product(node: exp.Expr) -> exp.Expr:
-    if _is_whole(node.this) or _is_whole(node.expression):
-        return node
-    return exp.Mul(this=_factor(node.this), expression=_factor(node.expression))
+    operands = node.this.unnest(), node.expression.unnest()
+    return node if any(_is_whole(each) or _is_boolean(each) for each in operands) else _call(_PRODUCT, *operands)
 
 
 def _quotient(node: exp.Expr) -> exp.Expr:
-    divisor = node.expression
-    if isinstance(divisor, exp.Nullif):
-        divisor = exp.Nullif(this=_factor(divisor.this), expression=divisor.expression)
-    return exp.Div(this=_factor(node.this), expression=divisor, typed=True)
+    return _call(_QUOTIENT, node.this.unnest(), node.expression.unnest())
 
 
 def _power(node: exp.Expr) -> exp.Expr:
-    return exp.Pow(this=_factor(node.this), expression=node.expression)
+    return _call(_POWER, node.this, node.expression)
 
 
 def _exponential(node: exp.Expr) -> exp.Expr:
-    return exp.Exp(this=_call(_POWER_OF_E, node.this))
+    return _call(_EXPONENTIAL, node.this)
 
 
 _REWRITES: Final[dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr]]] = {
@@ -157,24 +176,15 @@ _REWRITES: Final[dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr]]] = {
 
 def _is_whole(node: exp.Expr) -> bool:
     """Whether an operand is a whole number: in our statements a literal without exponent, or the sign of an effect."""
-    node = node.unnest()
     if isinstance(node, exp.Neg):
         return _is_whole(node.this)
     return node.is_int if isinstance(node, exp.Literal) else node.name in _WHOLE_COLUMNS
 
 
-def _factor(node: exp.Expr) -> exp.Expr:
-    """An operand whose product with another one neither overflows nor underflows."""
-    return node if _is_small(node) else _call(_FACTOR, node.unnest())
+def _is_boolean(node: exp.Expr) -> bool:
+    """Whether an operand is 0 or 1: a boolean becomes a double by way of an integer."""
+    return isinstance(node, exp.Cast) and node.this.is_type("INT")
 
 
-def _is_small(node: exp.Expr) -> bool:
-    """Whether an operand is a number that somebody wrote, or a boolean."""
-    node = node.unnest()
-    if isinstance(node, (exp.Cast, exp.Neg)):
-        return node.is_type("INT") or _is_small(node.this)
-    return isinstance(node, exp.Literal)
-
-
-def _call(function: str, argument: exp.Expr) -> exp.Expr:
-    return exp.Anonymous(this=function, expressions=[argument])
+def _call(function: str, *arguments: exp.Expr) -> exp.Expr:
+    return exp.Anonymous(this=function, expressions=list(arguments))

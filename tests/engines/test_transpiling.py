@@ -121,7 +121,7 @@ def sums_on_postgresql(
 
 @pytest.mark.postgresql
 @EVERY_TASK
-@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=5, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(data=st.data())
 def test_postgresql_adds_up_the_same_integers(
     session: psycopg.Connection[tuple[Any, ...]], task: str, data: st.DataObject
