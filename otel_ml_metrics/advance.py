@@ -99,7 +99,8 @@ class Advance:
         received = values(pending, "received_us")
         alive = [each for each in received if each >= self._as_of_us - self._evaluation.horizon.us]
         self._totals.labels["orphan"] = len(received) - len(alive)
-        return Waiting(len(alive), self._as_of_us - min(alive)) if alive else Waiting()
+        held = self._ledger.held() if self._intake.held is None else self._intake.held
+        return Waiting(len(alive), self._as_of_us - min(alive, default=self._as_of_us), len(held))
 
     def _count_left_out(self) -> None:
         """Count the labelled rows that measures left out: what the ledger has of each reason, and what is added now."""
@@ -224,6 +225,7 @@ class Advance:
             invalid=dict(self._totals.invalid),
             left_out=dict(self._totals.left_out),
             waiting=self.waiting.labels,
+            held=self.waiting.held,
             undefined=self.undefined,
             folded=most_folded(self.groups.values()),
             warnings=tuple(self._intake.warnings),
@@ -244,6 +246,7 @@ class Advance:
             replaced_dates=self._intake.replaced_dates,
             states=self._states,
             pending=self._intake.pending,
+            held=self._intake.held,
             lost=self._intake.lost,
             movements=movements(
                 self._calendar,

@@ -97,6 +97,7 @@ class Report:
         left_out: Labelled predictions that measures had to leave out, by reason, all that the ledger has seen. A row
             counts for each reason that it has.
         waiting: Labels that wait for their prediction.
+        held: Labels that are held back for a later run.
         undefined: Values that could not be given in this run, by reason.
         folded: By the fields of a slice, how many slices are told as one, `(other)`; the most in any window.
         rejected_rows_file: Where this run kept invalid label rows aside; None where there were none.
@@ -114,6 +115,7 @@ class Report:
     invalid: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
+    held: int = 0
     undefined: Mapping[str, int] = field(default_factory=dict)
     folded: Mapping[str, int] = field(default_factory=dict)
     rejected_rows_file: str | None = None
@@ -133,6 +135,7 @@ class Report:
             "invalid": dict(self.invalid),
             "left_out": dict(self.left_out),
             "waiting": self.waiting,
+            "held": self.held,
             "undefined": dict(self.undefined),
             "folded": dict(self.folded),
             "rejected_rows_file": self.rejected_rows_file,
