@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyarrow import csv
 
-from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, sums_over_all, values
+from otel_ml_metrics.attribution.bounding import bounded, bounds_of
+from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, rows_where, sums_over_all, values
+from otel_ml_metrics.declared import MOST_SLICES
 from otel_ml_metrics.definition import definition_of
 from otel_ml_metrics.emission import Emission, Totals, Waiting, changed, split_key
 from otel_ml_metrics.engines.results import add_up
@@ -87,7 +89,9 @@ class Advance:
             return {}
         empty = TILED_SUMS.empty_table().drop_columns(["tile_us"])
         earlier = self._ledger.states(tiles - rebuilt).select(TILED_SUMS.names)
-        return dict.fromkeys(rebuilt, empty) | add_up(engine, [earlier, delta])
+        added = add_up(engine, [earlier, delta])
+        kept = {tile: bounded(sums, rows_where(earlier, "tile_us", tile)) for tile, sums in added.items()}
+        return dict.fromkeys(rebuilt, empty) | kept
 
     def _count_labels(self) -> Waiting:
         """Count the labels by status; those that wait."""
@@ -228,8 +232,18 @@ class Advance:
             held=self.waiting.held,
             undefined=self.undefined,
             folded=most_folded(self.groups.values()),
-            warnings=tuple(self._intake.warnings),
+            warnings=(*self._intake.warnings, *self._warn_of_bounds()),
         )
+
+    def _warn_of_bounds(self) -> list[str]:
+        """Say which fields have more values than the ledger tells apart."""
+        kinds = {kind for sums in self._states.values() for kind in bounds_of(distinct(sums, "slice"))}
+        return [
+            f"There are more than {MOST_SLICES:,} slices by {', '.join(kind)} in a window. The ledger tells that many"
+            " apart, chosen by name, and the rest is in (other): so the largest of them may not be the largest of all."
+            " Slice by something with fewer values."
+            for kind in sorted(kinds)
+        ]
 
     def commit(self) -> Commit:
         """Everything that changes, for one transaction."""

@@ -99,7 +99,8 @@ class Report:
         waiting: Labels that wait for their prediction.
         held: Labels that are held back for a later run.
         undefined: Values that could not be given in this run, by reason.
-        folded: By the fields of a slice, how many slices are told as one, `(other)`; the most in any window.
+        folded: By the fields of a slice, how many slices are told as one, `(other)`; the most in any window. What the
+            ledger does not tell apart counts as one.
         rejected_rows_file: Where this run kept invalid label rows aside; None where there were none.
         delivery: What became of the points.
         warnings: What an operator should know.

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from otel_ml_metrics.attribution.bounding import bounds_of
 from otel_ml_metrics.attribution.folding import FOLDS, folds_of
 from otel_ml_metrics.attribution.tables import distinct, values
 from otel_ml_metrics.engines.delta_statements import EXPLICIT, LABELLED, PREDICTIONS
@@ -141,7 +142,7 @@ class Valuation:
             f" judged_apart WHERE sum = '{PREDICTIONS}' AND slice <> '{{}}' GROUP BY window_us, maturity_s, slice"
         )
         tops = self._evaluation.tops
-        folds = folds_of(ranked, tops) if len(ranked) > min(tops.values(), default=0) else []
+        folds = folds_of(ranked, tops, self._bounds()) if len(ranked) > min(tops.values(), default=0) else []
         if not folds:
             self._engine.define("judged", "SELECT * FROM judged_apart")
             return {}
@@ -152,6 +153,18 @@ class Valuation:
             " LEFT JOIN folds USING (window_us, maturity_s, slice)",
         )
         return Counter((each["window_us"], each["maturity_s"], each["folded"]) for each in folds)
+
+    def _bounds(self) -> dict[tuple[int, tuple[str, ...]], str]:
+        """By window and kind, up to which digest slices are told apart in all of its tiles, where that is bounded."""
+        found = self._engine.sql(
+            "SELECT window_us, tile_us, list(DISTINCT slice) AS slices FROM states JOIN windows USING (tile_us) WHERE"
+            " tile_us IN (SELECT tile_us FROM states WHERE slice LIKE '%: null%') GROUP BY window_us, tile_us"
+        )
+        bounds: dict[tuple[int, tuple[str, ...]], str] = {}
+        for window, slices in zip(values(found, "window_us"), values(found, "slices"), strict=True):
+            for fields, bound in bounds_of(slices).items():
+                bounds[window, fields] = min(bound, bounds.get((window, fields), bound))
+        return bounds
 
     def _counts(self) -> dict[GroupKey, dict[str, int]]:
         """The plain sums by group, groups in order."""

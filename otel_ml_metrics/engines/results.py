@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from otel_ml_metrics.attribution.folding import slice_text
-from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, rows_where, values
+from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, rows_where, slice_text, values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from otel_ml_metrics.auditor import Auditor
 from otel_ml_metrics.configuration import Evaluation
 from otel_ml_metrics.errors import ConfigurationError
 from otel_ml_metrics.evaluator import Evaluator
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from otel_ml_metrics.evaluation_report import Report
 
 LATER: Final = START + 3 * DAY
+ROWS: Final = {"name": "n", "unit": "1", "sum": "1", "rows": "predictions", "description": "All"}
+MANY: Final[dict[str, Any]] = {"slices": [{"field": "carrier", "top": 10_000}], "measures": [ROWS]}
 FLIGHTS: Final = {"UA": 3, "B6": 2, "AA": 2, "DL": 1}
 
 
@@ -159,3 +162,21 @@ def test_a_file_says_tops_and_minimum_support(world: World) -> None:
 
     assert evaluation.minimum_support == 30
     assert evaluation.tops == {("carrier",): 1_000, ("merchant",): 50, ("carrier", "merchant"): 20}
+
+
+def test_the_ledger_tells_a_bounded_number_of_slices_apart(world: World) -> None:
+    """Whichever run they came in; every row is somewhere, and somebody is told."""
+    rows = [Prediction(id=f"p-{at}", carrier=f"c-{at:05d}") for at in range(10_100)]
+    world.log(rows[::2])
+    run(world, **MANY)
+    world.log(rows[1::2])
+    report = run(world, **MANY)
+
+    with Auditor(world.evaluation(**MANY), environ={}) as auditor:
+        everything = auditor.as_of(LATER).values
+        check = auditor.check()
+
+    found = {value.slice["carrier"]: value.value for value in everything if value.slice}
+    assert (len(found), found["(other)"]) == (10_001, 100)
+    assert "more than 10,000 slices by carrier" in "".join(report.warnings)
+    assert check.verdict == "equal"
