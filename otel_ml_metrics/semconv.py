@@ -135,6 +135,9 @@ MONITOR_CARDINALITY_OVERFLOW: Final = MetricDefinition(
     "Predictions whose attributes were folded because the cardinality budget was spent.",
 )
 LABELS: Final = MetricDefinition(f"{PREFIX}.labels", "counter", "{label}", "Labels that came in, by status.")
+LABELS_INVALID: Final = MetricDefinition(
+    f"{PREFIX}.labels.invalid", "counter", "{label}", "Labels that cannot be used, by reason."
+)
 LABELS_WAITING: Final = MetricDefinition(
     f"{PREFIX}.labels.waiting", "gauge", "{label}", "Labels that wait for their prediction."
 )
@@ -162,6 +165,12 @@ LABEL_COVERAGE: Final = MetricDefinition(
 EVALUATION_SUPPORT: Final = MetricDefinition(
     f"{PREFIX}.evaluation.support", "gauge", "{prediction}", "Rows behind the evaluated values."
 )
+EVALUATION_SLICES_FOLDED: Final = MetricDefinition(
+    f"{PREFIX}.evaluation.slices.folded",
+    "gauge",
+    "{slice}",
+    "Slices that are told as one, (other), since others have more predictions.",
+)
 EVALUATION_WINDOW_END: Final = MetricDefinition(
     f"{PREFIX}.evaluation.window.end", "gauge", "s", "End of the evaluated window, as Unix time."
 )
@@ -170,6 +179,12 @@ EVALUATION_REVISIONS: Final = MetricDefinition(
 )
 EVALUATION_UNDEFINED: Final = MetricDefinition(
     f"{PREFIX}.evaluation.undefined", "counter", "{value}", "Values that could not be given, by reason."
+)
+EVALUATION_LEFT_OUT: Final = MetricDefinition(
+    f"{PREFIX}.evaluation.left_out",
+    "counter",
+    "{prediction}",
+    "Labelled predictions that measures had to leave out, by reason.",
 )
 
 ONLINE_METRICS: Final = (
@@ -184,6 +199,7 @@ ONLINE_METRICS: Final = (
 )
 LAGGING_METRICS: Final = (
     LABELS,
+    LABELS_INVALID,
     LABELS_WAITING,
     LABELS_WAITING_AGE,
     LABELS_HELD,
@@ -192,9 +208,11 @@ LAGGING_METRICS: Final = (
     LABEL_COMPLETENESS,
     LABEL_COVERAGE,
     EVALUATION_SUPPORT,
+    EVALUATION_SLICES_FOLDED,
     EVALUATION_WINDOW_END,
     EVALUATION_REVISIONS,
     EVALUATION_UNDEFINED,
+    EVALUATION_LEFT_OUT,
 )
 
 
