@@ -107,7 +107,7 @@ class Evaluation:
         labels: Labels | Mapping[str, Any] | Callable[..., object],
         ledger: str,
         attribution_window: str | timedelta,
-        measures: Sequence[str | Measure | Mapping[str, Any]],
+        measures: Sequence[str | Measure | Exact | Mapping[str, Any]],
         task: str = "binary",
         service: str | None = None,
         name: str | None = None,
@@ -191,8 +191,13 @@ class Evaluation:
         return tuple(sorted({field for fields_crossed in self.slices for field in fields_crossed}))
 
     @property
+    def all_measures(self) -> tuple[Measure | Exact, ...]:
+        """The measures made of sums, and the exact ones."""
+        return (*self.measures, *self.exact)
+
+    @property
     def states(self) -> tuple[State, ...]:
-        """The sums that all measures need, each once."""
+        """The sums that measures need, each once."""
         return states_of(self.measures)
 
     @property
@@ -210,7 +215,7 @@ class Evaluation:
             ID_GROUP: "number",
         }
         slices: dict[str, Kind] = dict.fromkeys(self.slice_fields, "string")
-        needed = {column for measure in self.measures for column in measure.columns()}
+        needed = {column for measure in self.all_measures for column in measure.columns()}
         others: dict[str, Kind] = dict.fromkeys(sorted(needed - known.keys()), "number")
         return others | known | slices
 
@@ -226,9 +231,6 @@ class Evaluation:
 
     def _check(self) -> None:
         self._check_retention()
-        if self.exact:
-            message = f"{self.exact[0].name!r} is an exact measure, which is not evaluated yet. Leave it out."
-            raise ConfigurationError(message, "measures")
         if self.resend_revisions and self.timestamps != "event":
             message = "revised values are sent again in event mode only. Say timestamps: event, or leave this out."
             raise ConfigurationError(message, "resend_revisions")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.attribution.inputs import Input
     from otel_ml_metrics.configuration import Evaluation
+    from otel_ml_metrics.engines.delta_statements import DeltaPlan
     from otel_ml_metrics.engines.port import Engine
     from otel_ml_metrics.engines.resolution_statements import Span
     from otel_ml_metrics.ledger.reader import LedgerReader
@@ -49,6 +50,7 @@ class Intake:
     Args:
         inputs: Progress of the files and segments that moved on.
         delta: What is added to the sums, by tile.
+        tiles: Where rows or labels came or went.
         facts: New facts by date of their prediction.
         replaced_dates: Dates whose facts are replaced.
         pending: Labels that wait for their prediction, if they changed.
@@ -60,6 +62,7 @@ class Intake:
 
     inputs: list[Input] = field(default_factory=list)
     delta: pa.Table = field(default_factory=TILED_SUMS.empty_table)
+    tiles: frozenset[int] = frozenset()
     facts: dict[str, pa.Table] = field(default_factory=dict)
     replaced_dates: frozenset[str] = frozenset()
     pending: pa.Table | None = None
@@ -74,7 +77,12 @@ class Intake:
         for date, facts in summed.facts.items():
             self.facts[date] = pa.concat_tables([self.facts[date], facts]) if date in self.facts else facts
         self.replaced_dates |= summed.replaced_dates
+        self.tiles |= summed.tiles
         self.label_changes += summed.label_changes
+
+    def ahead(self, ledger: LedgerReader) -> LedgerReader:
+        """Inputs and labels of a ledger, once these are taken."""
+        return ledger.ahead(inputs=self.inputs, facts=self.facts, replaced_dates=self.replaced_dates, lost=self.lost)
 
 
 @dataclass(frozen=True)
@@ -166,6 +174,26 @@ class Reading:
         summing = self._summing(moved=False, withdrawn=False)
         intake.add(summing.add_up_anew(dates, reread=reread_until_us is not None))
         return intake
+
+    def join(self, *, start_us: int, end_us: int) -> DeltaPlan:
+        """Materialise `effects`: what is known of the predictions of a range, as log and applied labels have it.
+
+        Args:
+            start_us: Start of the range.
+            end_us: End of it, not included.
+
+        Returns:
+            What a row carries.
+
+        Raises:
+            LogError: The log cannot be read, or it has lost what was evaluated.
+        """
+        dates = _dates_between(start_us, end_us)
+        self._log.retake(dates, start_us=start_us, end_us=end_us)
+        self._engine.put("incoming", self._ledger.facts(dates).select(self._labels.schema.names))
+        self._join(has_waiting=False)
+        self._summing(moved=False, withdrawn=False).place_anew()
+        return self._plan
 
     def _summing(self, *, moved: bool, withdrawn: bool) -> Summing:
         return Summing(self._engine, self._ledger, self._plan, self._labels.schema, moved=moved, withdrawn=withdrawn)

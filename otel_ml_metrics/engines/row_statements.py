@@ -46,7 +46,7 @@ class RowColumns:
     @classmethod
     def of(cls, evaluation: Evaluation) -> RowColumns:
         """What an evaluation needs."""
-        needed = {column for measure in evaluation.measures for column in measure.columns()}
+        needed = {column for measure in evaluation.all_measures for column in measure.columns()}
         kinds = {name: kind for name, kind in evaluation.kinds.items() if name in needed - _OURS}
         keys = tuple(field for _, field in evaluation.labels.keys)
         is_sampled = evaluation.foreign is not None and not keys  # when it was taken over

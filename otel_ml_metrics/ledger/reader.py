@@ -18,7 +18,7 @@ from otel_ml_metrics.ledger.rows import chosen
 from otel_ml_metrics.ledger.schema import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
 
@@ -69,8 +69,7 @@ class LedgerReader:
             for date in sorted(dates):
                 query = sa.select(table.c.facts).where(table.c.date == date).order_by(table.c.id)
                 for (block,) in connection.execute(query):
-                    facts = decode(block, f"block of labels of {date}")
-                    blocks.append(facts.append_column("date", pa.array([date] * len(facts), pa.string())))
+                    blocks.append(_dated(decode(block, f"block of labels of {date}"), date))
         return (
             pa.concat_tables(blocks) if blocks else self.fact_schema.append(pa.field("date", pa.string())).empty_table()
         )
@@ -104,6 +103,33 @@ class LedgerReader:
                     sums = decode(block, f"block of sums of tile {tile}")
                     blocks.append(sums.append_column("tile_us", pa.array([tile] * len(sums), pa.int64())))
         return pa.concat_tables(blocks) if blocks else TILED_SUMS.empty_table()
+
+    def exact(self, windows: Iterable[int]) -> dict[int, pa.Table]:
+        """The final values of exact measures in these windows, as `EXACT`, by start of the window.
+
+        Raises:
+            LedgerError: A block of them is damaged.
+        """
+        table = schema.exact_block
+        blocks = {}
+        with self._reading() as connection:
+            for some in chosen(connection, table.c.window_us, sorted(set(windows))):
+                for window, block in connection.execute(sa.select(table.c.window_us, table.c.entries).where(some)):
+                    blocks[window] = decode(block, f"block of exact values of window {window}")
+        return blocks
+
+    def ahead(
+        self,
+        *,
+        inputs: Iterable[Input],
+        facts: Mapping[str, pa.Table],
+        replaced_dates: frozenset[str],
+        lost: pa.Table | None,
+    ) -> LedgerReader:
+        """The labels and inputs as a commit of these is going to leave them; arguments as of `Commit`."""
+        ahead = _Ahead(self._reading, facts=self.fact_schema)
+        ahead.take(inputs, facts, replaced_dates, lost)
+        return ahead
 
     def pending(self) -> pa.Table:
         """Labels that wait for their prediction."""
@@ -149,6 +175,37 @@ class LedgerReader:
         with self._reading() as connection:
             rows = connection.execute(sa.select(schema.run).order_by(schema.run.c.version)).mappings().all()
         return map(dict, rows)
+
+
+class _Ahead(LedgerReader):
+    """A ledger as the next commit is going to leave it, as far as labels, inputs and repeated rows go."""
+
+    def take(
+        self,
+        inputs: Iterable[Input],
+        facts: Mapping[str, pa.Table],
+        replaced_dates: frozenset[str],
+        lost: pa.Table | None,
+    ) -> None:
+        self._inputs = tuple(inputs)
+        self._facts = facts
+        self._replaced_dates = replaced_dates
+        self._lost = lost
+
+    def inputs(self, kind: str) -> dict[str, Input]:
+        return super().inputs(kind) | {each.name: each for each in self._inputs if each.kind == kind}
+
+    def facts(self, dates: Iterable[str]) -> pa.Table:
+        wanted = set(dates)
+        new = [_dated(self._facts[date], date) for date in sorted(wanted & self._facts.keys())]
+        return pa.concat_tables([super().facts(wanted - self._replaced_dates), *new])
+
+    def lost(self) -> pa.Table:
+        return super().lost() if self._lost is None else self._lost
+
+
+def _dated(facts: pa.Table, date: str) -> pa.Table:
+    return facts.append_column("date", pa.array([date] * len(facts), pa.string()))
 
 
 def _window_commit(row: sa.Row[Any]) -> WindowCommit:

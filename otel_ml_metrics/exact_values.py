@@ -1,0 +1,210 @@
+"""The values of exact measures: computed from the joined rows of windows, and kept by the ledger as they stand.
+
+A final value follows from the log and the labels that were applied, like every other: computing it once more gives the
+same. So only the windows are read that new input touched or that became old enough; of all others the ledger keeps what
+was computed. Where the rows of a window were retired, that is the last value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from otel_ml_metrics.attribution.tables import EXACT
+from otel_ml_metrics.engines.joined_statements import SPLIT, listed_rows, materialise_judged
+from otel_ml_metrics.engines.results import slice_text
+from otel_ml_metrics.intake import Reading
+from otel_ml_metrics.measures.measure import Undefined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from otel_ml_metrics.attribution.calendar import Calendar, Judgement
+    from otel_ml_metrics.configuration import Evaluation
+    from otel_ml_metrics.engines.port import Engine
+    from otel_ml_metrics.ledger.reader import LedgerReader
+    from otel_ml_metrics.measures.exact import Exact
+    from otel_ml_metrics.valuation import Group, GroupKey, Valuation
+
+    Groups = dict[GroupKey, Group]
+    Judged = tuple[int, int]
+    Entries = dict[tuple[GroupKey, str], "Entry"]
+
+_GROUP: Final = ("maturity_s", *SPLIT, "slice")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an exact measure says of a group.
+
+    Args:
+        found: The value, or why there is none.
+        support: Rows that the callable was given.
+    """
+
+    found: float | Undefined
+    support: int
+
+
+class ExactValues:
+    """Computes and recalls what the exact measures of an evaluation say; does nothing where it has none.
+
+    Args:
+        evaluation: Whose measures.
+        calendar: Its windows.
+        engine: Reads and joins.
+        valuation: Makes a value of a number.
+    """
+
+    def __init__(self, evaluation: Evaluation, calendar: Calendar, engine: Engine, valuation: Valuation) -> None:
+        self._evaluation = evaluation
+        self._calendar = calendar
+        self._engine = engine
+        self._valuation = valuation
+
+    def recalled(self, groups: Groups, ledger: LedgerReader) -> Groups:
+        """Groups with what the ledger keeps of them.
+
+        Raises:
+            LedgerError: A block of the ledger is damaged.
+        """
+        if not self._evaluation.exact:
+            return groups
+        return self._given(groups, _kept(ledger, {key[0] for key in groups}), ledger)
+
+    def renewed(
+        self, groups: Groups, judgements: Iterable[Judgement], ledger: LedgerReader, ahead: LedgerReader
+    ) -> tuple[Groups, dict[int, pa.Table]]:
+        """Groups with what is computed of some windows and kept of the others; and what is to be kept from now on.
+
+        Args:
+            groups: As the sums have them.
+            judgements: What is to be computed, as far as its rows were not retired.
+            ledger: Keeps what was computed before.
+            ahead: The ledger as the commit of this run is going to leave it.
+
+        Raises:
+            LogError: The log cannot be read, or it has lost what was evaluated.
+            LedgerError: A block of the ledger is damaged.
+        """
+        windows = self._computable(judgements, ledger)
+        if not windows:
+            return self.recalled(groups, ledger), {}
+        kept = _kept(ledger, {*windows, *(key[0] for key in groups)})
+        computed = self._computed(windows, groups, ahead)
+        lasting = kept | {_of(each): computed[_of(each)] for some in windows.values() for each in some if each.is_final}
+        changed = {}
+        for window in windows:
+            before, after = (self._rows(window, each) for each in (kept, lasting))
+            if before != after:
+                changed[window] = pa.Table.from_pylist(after, EXACT)
+        return self._given(groups, kept | computed, ledger), changed
+
+    def _computable(self, judgements: Iterable[Judgement], ledger: LedgerReader) -> dict[int, list[Judgement]]:
+        """The judgements of each window whose rows are all there."""
+        windows: dict[int, list[Judgement]] = {}
+        retirement = ledger.retired()
+        for each in judgements if self._evaluation.exact else ():
+            if retirement.era_of(each.window_us) is None:
+                windows.setdefault(each.window_us, []).append(each)
+        return windows
+
+    def _computed(
+        self, windows: Mapping[int, Sequence[Judgement]], groups: Groups, ahead: LedgerReader
+    ) -> dict[Judged, Entries]:
+        """What is computed of windows, the rows of one at a time."""
+        wanted: dict[Judged, list[GroupKey]] = {}
+        for key in groups:
+            wanted.setdefault(key[:2], []).append(key)
+        reading = Reading(self._evaluation, self._engine, ahead)
+        found: dict[Judged, Entries] = {}
+        for window, judgements in windows.items():
+            reading.join(start_us=window, end_us=self._calendar.end_of(window))
+            for each in judgements:
+                materialise_judged(self._engine, maturity_s=each.maturity.seconds_whole, until_us=each.until_us)
+                found[_of(each)] = self._entries(_of(each), wanted.get(_of(each), []))
+        return found
+
+    def _entries(self, place: Judged, wanted: Iterable[GroupKey]) -> Entries:
+        """What the exact measures say of the rows that are judged, of each group that is wanted."""
+        found = {(key, each.name): Entry(Undefined("no_rows"), 0) for key in wanted for each in self._evaluation.exact}
+        for measure, fields in product(self._evaluation.exact, ((), *self._evaluation.slices)):
+            for key, label, score, weight in self._listed(measure, place, fields):
+                if (key, measure.name) in found:
+                    found[key, measure.name] = Entry(measure.value(label, score, weight), len(label))
+        return found
+
+    def _listed(
+        self, measure: Exact, place: Judged, fields: Sequence[str]
+    ) -> Iterator[tuple[GroupKey, NDArray[Any], NDArray[Any], NDArray[Any] | None]]:
+        """The rows that a measure is given, of each group of one slicing: label, score and weight."""
+        classes = measure.classes if len(measure.given) > 1 else ()
+        table = self._engine.sql(listed_rows(fields, measure.given, weighted=measure.weighted, classes=classes))
+        lists = [name for name in table.column_names if name.startswith("_c")]
+        for row in range(len(table)):
+            output, version, variant = (str(table.column(name)[row]) for name in SPLIT)
+            named = {name: str(table.column(name)[row]) for name in fields}
+            scores = [_array(table, name, row) for name in lists]
+            yield (
+                (*place, output, version, variant, slice_text(named)),
+                _array(table, "_label", row),
+                scores[0] if len(scores) == 1 else np.column_stack(scores),
+                _array(table, "_weight", row) if measure.weighted else None,
+            )
+
+    def _given(self, groups: Groups, found: Mapping[Judged, Entries], ledger: LedgerReader) -> Groups:
+        """Groups with what was found of them."""
+        retirement = ledger.retired()
+        return {
+            key: self._told(group, found.get(key[:2], {}), is_retired=retirement.era_of(key[0]) is not None)
+            for key, group in groups.items()
+        }
+
+    def _told(self, group: Group, entries: Entries, *, is_retired: bool) -> Group:
+        told, undefined = dict(group.values), dict(group.undefined)
+        for measure in self._evaluation.exact:
+            entry = entries.get((group.key, measure.name))
+            if entry is None:
+                continue  # of a retired window that never had it
+            if isinstance(entry.found, Undefined):
+                undefined[measure.name] = entry.found.reason
+            else:
+                value = self._valuation.value(group, measure, entry.found, support=entry.support)
+                told[measure.name] = replace(value, retired=is_retired)
+        return replace(group, values=told, undefined=undefined)
+
+    def _rows(self, window: int, found: Mapping[Judged, Entries]) -> list[dict[str, Any]]:
+        """What is kept of a window, in order."""
+        rows = []
+        for maturity in self._calendar.maturities:
+            for (key, name), entry in sorted(found.get((window, maturity.seconds_whole), {}).items()):
+                place = dict(zip(_GROUP, key[1:], strict=True)) | {"measure": name, "support": entry.support}
+                said, why = (None, entry.found.reason) if isinstance(entry.found, Undefined) else (entry.found, None)
+                rows.append(place | {"value": said, "undefined": why})
+        return rows
+
+
+def _kept(ledger: LedgerReader, windows: Iterable[int]) -> dict[Judged, Entries]:
+    """What a ledger keeps of windows."""
+    found: dict[Judged, Entries] = {}
+    for window, block in ledger.exact(windows).items():
+        for row in block.to_pylist():
+            key: GroupKey = (window, *(row[name] for name in _GROUP))
+            said = Undefined(row["undefined"]) if row["value"] is None else row["value"]
+            found.setdefault(key[:2], {})[key, row["measure"]] = Entry(said, row["support"])
+    return found
+
+
+def _of(judgement: Judgement) -> Judged:
+    return judgement.window_us, judgement.maturity.seconds_whole
+
+
+def _array(table: pa.Table, name: str, row: int) -> NDArray[Any]:
+    """A list of a table, as an array that may be written to."""
+    return np.array(table.column(name)[row].values.to_numpy(zero_copy_only=False))
