@@ -131,9 +131,9 @@ class Advance:
         ]
         before = [each for each in judgements if each.window_us in touched and _of(each) in were_final]
         fresh = [each for each in after if each.window_us in touched or _of(each) not in were_final]
-        self.groups, self._exact_blocks = self._exact.renewed(
-            self._valued(after, new=True), fresh, self._ledger, self._intake.ahead(self._ledger)
-        )
+        ahead = self._intake.ahead(self._ledger)
+        self._renewed = self._exact.renewed(self._valued(after, new=True), fresh, self._ledger, ahead)
+        self.groups = self._renewed.groups
         earlier = self._exact.recalled(self._valued(before, new=False), self._ledger)
         self._before = self._as_it_was_defined(earlier)
         final = {key: group for key, group in self.groups.items() if group.judgement.is_final}
@@ -215,7 +215,7 @@ class Advance:
             labels=dict(self._totals.labels),
             waiting=self.waiting.labels,
             undefined=self.undefined,
-            warnings=tuple(self._intake.warnings),
+            warnings=(*self._intake.warnings, *self._renewed.warnings),
         )
 
     def commit(self) -> Commit:
@@ -232,7 +232,7 @@ class Advance:
             facts=self._intake.facts,
             replaced_dates=self._intake.replaced_dates,
             states=self._states,
-            exact=self._exact_blocks,
+            exact=self._renewed.blocks,
             pending=self._intake.pending,
             lost=self._intake.lost,
             movements=movements(

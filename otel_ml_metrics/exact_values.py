@@ -7,7 +7,8 @@ was computed. Where the rows of a window were retired, that is the last value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 from otel_ml_metrics.attribution.tables import EXACT
 from otel_ml_metrics.engines.joined_statements import SPLIT, listed_rows, materialise_judged
 from otel_ml_metrics.engines.results import slice_text
+from otel_ml_metrics.instants import from_us, iso
 from otel_ml_metrics.intake import Reading
 from otel_ml_metrics.measures.measure import Undefined
 
@@ -34,8 +36,13 @@ if TYPE_CHECKING:
 
     Groups = dict[GroupKey, Group]
     Judged = tuple[int, int]
+    Keys = dict[Judged, list[GroupKey]]
     Entries = dict[tuple[GroupKey, str], "Entry"]
 
+_GONE: Final = (
+    "The segment {segment} was evaluated and is gone, so the exact measures of the window from {start} on cannot be"
+    " computed again: the values that they have stand."
+)
 _GROUP: Final = ("maturity_s", *SPLIT, "slice")
 
 
@@ -50,6 +57,21 @@ class Entry:
 
     found: float | Undefined
     support: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewed:
+    """What a run says by exact measures.
+
+    Args:
+        groups: With their values.
+        blocks: What the ledger is to keep of the windows where it keeps something else, as `EXACT`.
+        warnings: What an operator should know.
+    """
+
+    groups: Groups
+    blocks: Mapping[int, pa.Table] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class ExactValues:
@@ -80,7 +102,7 @@ class ExactValues:
 
     def renewed(
         self, groups: Groups, judgements: Iterable[Judgement], ledger: LedgerReader, ahead: LedgerReader
-    ) -> tuple[Groups, dict[int, pa.Table]]:
+    ) -> Renewed:
         """Groups with what is computed of some windows and kept of the others; and what is to be kept from now on.
 
         Args:
@@ -90,21 +112,21 @@ class ExactValues:
             ahead: The ledger as the commit of this run is going to leave it.
 
         Raises:
-            LogError: The log cannot be read, or it has lost what was evaluated.
+            LogError: The log cannot be read.
             LedgerError: A block of the ledger is damaged.
         """
         windows = self._computable(judgements, ledger)
         if not windows:
-            return self.recalled(groups, ledger), {}
+            return Renewed(groups=self.recalled(groups, ledger))
         kept = _kept(ledger, {*windows, *(key[0] for key in groups)})
-        computed = self._computed(windows, groups, ahead)
+        computed, warnings = self._computed(windows, groups, kept, ahead)
         lasting = kept | {_of(each): computed[_of(each)] for some in windows.values() for each in some if each.is_final}
-        changed = {}
-        for window in windows:
-            before, after = (self._rows(window, each) for each in (kept, lasting))
-            if before != after:
-                changed[window] = pa.Table.from_pylist(after, EXACT)
-        return self._given(groups, kept | computed, ledger), changed
+        rows = {window: (self._rows(window, kept), self._rows(window, lasting)) for window in windows}
+        return Renewed(
+            groups=self._given(groups, kept | computed, ledger),
+            blocks={w: pa.Table.from_pylist(after, EXACT) for w, (before, after) in rows.items() if before != after},
+            warnings=tuple(warnings),
+        )
 
     def _computable(self, judgements: Iterable[Judgement], ledger: LedgerReader) -> dict[int, list[Judgement]]:
         """The judgements of each window whose rows are all there."""
@@ -116,29 +138,47 @@ class ExactValues:
         return windows
 
     def _computed(
-        self, windows: Mapping[int, Sequence[Judgement]], groups: Groups, ahead: LedgerReader
-    ) -> dict[Judged, Entries]:
-        """What is computed of windows, the rows of one at a time."""
-        wanted: dict[Judged, list[GroupKey]] = {}
+        self,
+        windows: Mapping[int, Sequence[Judgement]],
+        groups: Groups,
+        kept: Mapping[Judged, Entries],
+        ahead: LedgerReader,
+    ) -> tuple[dict[Judged, Entries], list[str]]:
+        """What the exact measures say of windows, the rows of one in memory at a time; and what is to be told."""
+        wanted: Keys = defaultdict(list)
         for key in groups:
-            wanted.setdefault(key[:2], []).append(key)
+            wanted[key[:2]].append(key)
         reading = Reading(self._evaluation, self._engine, ahead)
         found: dict[Judged, Entries] = {}
+        warnings = []
         for window, judgements in windows.items():
-            reading.join(start_us=window, end_us=self._calendar.end_of(window))
-            for each in judgements:
-                materialise_judged(self._engine, maturity_s=each.maturity.seconds_whole, until_us=each.until_us)
-                found[_of(each)] = self._entries(_of(each), wanted.get(_of(each), []))
+            end = self._calendar.end_of(window)
+            gone = reading.gone(start_us=window, end_us=end)
+            if gone is None:
+                reading.join(start_us=window, end_us=end)
+                found |= self._said(judgements, wanted)
+            else:
+                unsaid = self._unsaid(judgements, wanted, "rows_gone")
+                found |= {place: entries | kept.get(place, {}) for place, entries in unsaid.items()}
+                warnings.append(_GONE.format(start=iso(from_us(window)), segment=gone))
+        return found, warnings
+
+    def _said(self, judgements: Sequence[Judgement], wanted: Keys) -> dict[Judged, Entries]:
+        """What the exact measures say of the rows that were joined, for every group that is judged."""
+        found = self._unsaid(judgements, wanted, "no_rows")
+        for each in judgements:
+            materialise_judged(self._engine, maturity_s=each.maturity.seconds_whole, until_us=each.until_us)
+            entries = found[_of(each)]
+            for measure, fields in product(self._evaluation.exact, ((), *self._evaluation.slices)):
+                for key, label, score, weight in self._listed(measure, _of(each), fields):
+                    if (key, measure.name) in entries:
+                        entries[key, measure.name] = Entry(measure.value(label, score, weight), len(label))
         return found
 
-    def _entries(self, place: Judged, wanted: Iterable[GroupKey]) -> Entries:
-        """What the exact measures say of the rows that are judged, of each group that is wanted."""
-        found = {(key, each.name): Entry(Undefined("no_rows"), 0) for key in wanted for each in self._evaluation.exact}
-        for measure, fields in product(self._evaluation.exact, ((), *self._evaluation.slices)):
-            for key, label, score, weight in self._listed(measure, place, fields):
-                if (key, measure.name) in found:
-                    found[key, measure.name] = Entry(measure.value(label, score, weight), len(label))
-        return found
+    def _unsaid(self, judgements: Iterable[Judgement], wanted: Keys, reason: str) -> dict[Judged, Entries]:
+        """No value of any exact measure, for every group that is judged."""
+        nothing, names = Entry(Undefined(reason), 0), [measure.name for measure in self._evaluation.exact]
+        return {_of(each): dict.fromkeys(product(wanted.get(_of(each), ()), names), nothing) for each in judgements}
 
     def _listed(
         self, measure: Exact, place: Judged, fields: Sequence[str]

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.attribution.inputs import Input
     from otel_ml_metrics.configuration import Evaluation
-    from otel_ml_metrics.engines.delta_statements import DeltaPlan
     from otel_ml_metrics.engines.port import Engine
     from otel_ml_metrics.engines.resolution_statements import Span
     from otel_ml_metrics.ledger.reader import LedgerReader
@@ -175,15 +174,16 @@ class Reading:
         intake.add(summing.add_up_anew(dates, reread=reread_until_us is not None))
         return intake
 
-    def join(self, *, start_us: int, end_us: int) -> DeltaPlan:
+    def gone(self, *, start_us: int, end_us: int) -> str | None:
+        """A segment with predictions of a range that was taken before and is gone; None where all are there."""
+        return self._log.gone(_dates_between(start_us, end_us))
+
+    def join(self, *, start_us: int, end_us: int) -> None:
         """Materialise `effects`: what is known of the predictions of a range, as log and applied labels have it.
 
         Args:
             start_us: Start of the range.
             end_us: End of it, not included.
-
-        Returns:
-            What a row carries.
 
         Raises:
             LogError: The log cannot be read, or it has lost what was evaluated.
@@ -193,7 +193,6 @@ class Reading:
         self._engine.put("incoming", self._ledger.facts(dates).select(self._labels.schema.names))
         self._join(has_waiting=False)
         self._summing(moved=False, withdrawn=False).place_anew()
-        return self._plan
 
     def _summing(self, *, moved: bool, withdrawn: bool) -> Summing:
         return Summing(self._engine, self._ledger, self._plan, self._labels.schema, moved=moved, withdrawn=withdrawn)

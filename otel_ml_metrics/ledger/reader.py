@@ -82,7 +82,7 @@ class LedgerReader:
 
     @contextmanager
     def overlooking(self, tiles: frozenset[int]) -> Iterator[None]:
-        """For a repair: as long as this lasts, these tiles have no sums, whatever their damaged blocks hold."""
+        """For a repair: as long as this lasts, these tiles (and windows) have no sums, whatever damaged blocks hold."""
         self._overlooked = tiles
         try:
             yield
@@ -113,7 +113,7 @@ class LedgerReader:
         table = schema.exact_block
         blocks = {}
         with self._reading() as connection:
-            for some in chosen(connection, table.c.window_us, sorted(set(windows))):
+            for some in chosen(connection, table.c.window_us, sorted(set(windows) - self._overlooked)):
                 for window, block in connection.execute(sa.select(table.c.window_us, table.c.entries).where(some)):
                     blocks[window] = decode(block, f"block of exact values of window {window}")
         return blocks
