@@ -108,7 +108,7 @@ class Exact:
             )
             raise ConfigurationError(message, "weighted")
         of = self.of or ("prediction" if task == "regression" else "score")
-        return replace(self, of=of, weighted=is_weighted, classes=tuple(classes))
+        return replace(self, of=of, weighted=is_weighted, classes=tuple(classes) if task == "multiclass" else ())
 
     def value(
         self, label: NDArray[Any], score: NDArray[Any], weight: NDArray[np.float64] | None = None
