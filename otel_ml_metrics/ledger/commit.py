@@ -85,6 +85,7 @@ class Commit:
         states: All sums of the tiles that changed, by tile.
         exact: All final values of exact measures of the windows in which they changed, as `EXACT`, by window.
         pending: Labels that wait, if they changed.
+        held: Labels that are held back, if they changed.
         lost: Repeated predictions, if they changed.
         movements: By start of the window, how the run moved it.
         points: Outbox rows: series, time and point as JSON.
@@ -103,6 +104,7 @@ class Commit:
     states: Mapping[int, pa.Table] = field(default_factory=dict)
     exact: Mapping[int, pa.Table] = field(default_factory=dict)
     pending: pa.Table | None = None
+    held: pa.Table | None = None
     lost: pa.Table | None = None
     movements: Mapping[int, Movement] = field(default_factory=dict)
     points: Sequence[tuple[str, int, str]] = ()

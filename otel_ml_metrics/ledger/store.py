@@ -127,7 +127,7 @@ class Ledger(LedgerReader):
             rows.replace(connection, schema.state_block, ("tile_us", "version", "sums"), states)
             exact = [(window, version, encode(entries)) for window, entries in sorted(commit.exact.items())]
             rows.replace(connection, schema.exact_block, ("window_us", "version", "entries"), exact)
-            asides = (("pending", commit.pending), ("lost", commit.lost))
+            asides = (("pending", commit.pending), ("held", commit.held), ("lost", commit.lost))
             kept = [(name, version, encode(table)) for name, table in asides if table is not None]
             rows.replace(connection, schema.aside, ("name", "version", "rows"), kept)
             _write_movements(connection, commit.movements, version)
