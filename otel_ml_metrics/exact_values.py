@@ -89,6 +89,9 @@ class ExactValues:
         self._calendar = calendar
         self._engine = engine
         self._valuation = valuation
+        self._alike: dict[object, list[Exact]] = defaultdict(list)
+        for measure in evaluation.exact:
+            self._alike[measure.given, measure.weighted].append(measure)
 
     def recalled(self, groups: Groups, ledger: LedgerReader) -> Groups:
         """Groups with what the ledger keeps of them.
@@ -169,10 +172,11 @@ class ExactValues:
         for each in judgements:
             materialise_judged(self._engine, maturity_s=each.maturity.seconds_whole, until_us=each.until_us)
             entries = found[_of(each)]
-            for measure, fields in product(self._evaluation.exact, ((), *self._evaluation.slices)):
-                for key, label, score, weight in self._listed(measure, _of(each), fields):
-                    if (key, measure.name) in entries:
-                        entries[key, measure.name] = Entry(measure.value(label, score, weight), len(label))
+            for alike, fields in product(self._alike.values(), ((), *self._evaluation.slices)):
+                for key, label, score, weight in self._listed(alike[0], _of(each), fields):
+                    for measure in alike if (key, alike[0].name) in entries else ():
+                        said = measure.value(label.copy(), score.copy(), weight)  # somebody may sort in place
+                        entries[key, measure.name] = Entry(said, len(label))
         return found
 
     def _unsaid(self, judgements: Iterable[Judgement], wanted: Keys, reason: str) -> dict[Judged, Entries]:
@@ -246,5 +250,6 @@ def _of(judgement: Judgement) -> Judged:
 
 
 def _array(table: pa.Table, name: str, row: int) -> NDArray[Any]:
-    """A list of a table, as an array that may be written to."""
-    return np.array(table.column(name)[row].values.to_numpy(zero_copy_only=False))
+    """A list of a table."""
+    found: NDArray[Any] = table.column(name)[row].values.to_numpy(zero_copy_only=False)
+    return found

@@ -190,7 +190,7 @@ class Reading:
         return self._log.gone(_dates_between(start_us, end_us))
 
     def join(self, *, start_us: int, end_us: int) -> None:
-        """Materialise `effects`: what is known of the predictions of a range, as log and applied labels have it.
+        """Define `effects`: what is known of the predictions of a range, as log and applied labels have it.
 
         Args:
             start_us: Start of the range.
@@ -203,7 +203,7 @@ class Reading:
         self._log.retake(dates, start_us=start_us, end_us=end_us)
         self._engine.put("incoming", self._ledger.facts(dates).select(self._labels.schema.names))
         self._join(has_waiting=False)
-        self._summing(moved=False, withdrawn=False).place_anew()
+        self._summing(moved=False, withdrawn=False).join_anew()
 
     def _summing(self, *, moved: bool, withdrawn: bool) -> Summing:
         return Summing(self._engine, self._ledger, self._plan, self._labels.schema, moved=moved, withdrawn=withdrawn)

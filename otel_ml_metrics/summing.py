@@ -123,6 +123,14 @@ class Summing:
         kept = f"{self._stored()} WHERE NOT {mine} UNION ALL {self._counting('placed_after')}"
         return self._summed(self._by_date(kept), dates, counts)
 
+    def join_anew(self) -> None:
+        """Define `effects` like `place_anew`, which takes longer, and for whom the labels are not counted."""
+        is_as_said = self._plan.implicit_from is None and self._plan.aggregate != "sum"  # a sum is rounded
+        if is_as_said and effects.are_single(self._engine):
+            effects.define_single_effects(self._engine, self._plan)
+        else:
+            self.place_anew()
+
     def place_anew(self) -> None:
         """Materialise `effects`: what is known of the rows in `new_rows` by the labels in `attributed` alone."""
         self._engine.define("rows_after", "SELECT * FROM new_rows")

@@ -22,10 +22,12 @@ def materialise_judged(engine: Engine, *, maturity_s: int, until_us: int) -> int
         maturity_s: The maturity in seconds.
         until_us: Tiles that start before this instant are old enough.
     """
+    known = f"SELECT * FROM effects WHERE _sign = 1 AND _bucket <= {maturity_s} AND _tile_us < {until_us}"
+    if len(engine.sql("SELECT 1 FROM effects WHERE _sign = -1 LIMIT 1")):  # else nothing was said twice
+        newest = "row_number() OVER (PARTITION BY prediction_id ORDER BY _bucket DESC) AS _age"
+        known = f"SELECT * FROM (SELECT *, {newest} FROM ({known}) AS known) AS aged WHERE _age = 1"
     return engine.materialise(
-        "judged_rows",
-        "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY prediction_id ORDER BY _bucket DESC) AS _age"
-        f" FROM effects WHERE _sign = 1 AND _bucket <= {maturity_s} AND _tile_us < {until_us}) AS aged WHERE _age = 1",
+        "judged_rows", f"SELECT *, row_number() OVER (ORDER BY prediction_id) AS _place FROM ({known}) AS judged"
     )
 
 
@@ -48,6 +50,6 @@ def listed_rows(
     wanted = {"_label": label, **{f"_c{at}": name_sql(name) for at, name in enumerate(columns)}}
     if weighted:
         wanted["_weight"] = "CASE WHEN weight >= 0 THEN weight END"
-    lists = ", ".join(f"list({source} ORDER BY prediction_id) AS {name}" for name, source in wanted.items())
+    lists = ", ".join(f"list({source} ORDER BY _place) AS {name}" for name, source in wanted.items())
     there = " AND ".join(f"{source} IS NOT NULL" for source in wanted.values())
     return f"SELECT {keys}, {lists} FROM judged_rows WHERE {there} GROUP BY {keys}"
