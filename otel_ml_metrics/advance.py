@@ -134,9 +134,9 @@ class Advance:
         fresh = [each for each in after if each.window_us in touched or _of(each) not in were_final]
         ahead = self._intake.ahead(self._ledger)
         self._renewed = self._exact.renewed(self._valued(after, new=True), fresh, self._ledger, ahead)
-        self.groups = self._renewed.groups
+        self.groups = self._as_retired(self._renewed.groups)
         earlier = self._exact.recalled(self._valued(before, new=False), self._ledger)
-        self._before = self._as_it_was_defined(earlier)
+        self._before = self._as_it_was_defined(self._as_retired(earlier))
         final = {key: group for key, group in self.groups.items() if group.judgement.is_final}
         compared = {key: group for key, group in final.items() if key[0] in touched or key[:2] not in were_final}
         self._new, self._revised = changed(self._before, compared)
@@ -148,9 +148,12 @@ class Advance:
         self._count_closed(closing)
 
     def _valued(self, judgements: list[Judgement], *, new: bool) -> Groups:
-        """The groups of some windows, as they were or as they become."""
+        """The groups of some windows, as they were or as they become, by their sums."""
         states = self._load({each.window_us for each in judgements}, new=new)
-        return as_retired(self._valuation.groups(states, judgements), self._ledger.retired(), self._evaluation)
+        return self._valuation.groups(states, judgements)
+
+    def _as_retired(self, groups: Groups) -> Groups:
+        return as_retired(groups, self._ledger.retired(), self._evaluation)
 
     def _as_it_was_defined(self, groups: Groups) -> Groups:
         """Groups with only the measures and maturities that the ledger had: it has no sums of the others."""

@@ -235,8 +235,8 @@ class Evaluator:
             retirement = ledger.retired()
             windows = {self._calendar.window_of(tile) for tile in tiles}
             judgements = [each for each in self._calendar.judgements(windows, as_of_us=as_of_us) if each.is_final]
-            groups = as_retired(self._valuation.groups(states, judgements), retirement, self._evaluation)
-            groups = self._exact.recalled(groups, ledger)
+            groups = self._exact.recalled(self._valuation.groups(states, judgements), ledger)
+        groups = as_retired(groups, retirement, self._evaluation)
         return Report(
             evaluation=self._evaluation.name,
             model=self._evaluation.model,

@@ -190,11 +190,10 @@ class ExactValues:
         """The rows that a measure is given, of each group of one slicing: label, score and weight."""
         classes = measure.classes if len(measure.given) > 1 else ()
         table = self._engine.sql(listed_rows(fields, measure.given, weighted=measure.weighted, classes=classes))
-        lists = [name for name in table.column_names if name.startswith("_c")]
         for row in range(len(table)):
             output, version, variant = (str(table.column(name)[row]) for name in SPLIT)
             named = {name: str(table.column(name)[row]) for name in fields}
-            scores = [_array(table, name, row) for name in lists]
+            scores = [_array(table, f"_c{at}", row) for at in range(len(measure.given))]
             yield (
                 (*place, output, version, variant, slice_text(named)),
                 _array(table, "_label", row),
@@ -215,7 +214,7 @@ class ExactValues:
         for measure in self._evaluation.exact:
             entry = entries.get((group.key, measure.name))
             if entry is None:
-                continue  # of a retired window that never had it
+                continue  # a retired window that never had it
             if isinstance(entry.found, Undefined):
                 undefined[measure.name] = entry.found.reason
             else:

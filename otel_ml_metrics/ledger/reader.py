@@ -127,9 +127,14 @@ class LedgerReader:
         lost: pa.Table | None,
     ) -> LedgerReader:
         """The labels and inputs as a commit of these is going to leave them; arguments as of `Commit`."""
-        ahead = _Ahead(self._reading, facts=self.fact_schema)
-        ahead.take(inputs, facts, replaced_dates, lost)
-        return ahead
+        return _Ahead(
+            self._reading,
+            facts=self.fact_schema,
+            new_inputs={(each.kind, each.name): each for each in inputs},
+            new_facts=facts,
+            replaced_dates=replaced_dates,
+            new_lost=lost,
+        )
 
     def pending(self) -> pa.Table:
         """Labels that wait for their prediction."""
@@ -184,28 +189,33 @@ class LedgerReader:
 class _Ahead(LedgerReader):
     """A ledger as the next commit is going to leave it, as far as labels, inputs and repeated rows go."""
 
-    def take(
+    def __init__(
         self,
-        inputs: Iterable[Input],
-        facts: Mapping[str, pa.Table],
+        reading: Callable[[], AbstractContextManager[sa.Connection]],
+        *,
+        facts: pa.Schema,
+        new_inputs: Mapping[tuple[str, str], Input],
+        new_facts: Mapping[str, pa.Table],
         replaced_dates: frozenset[str],
-        lost: pa.Table | None,
+        new_lost: pa.Table | None,
     ) -> None:
-        self._inputs = tuple(inputs)
-        self._facts = facts
+        super().__init__(reading, facts=facts)
+        self._new_inputs = new_inputs
+        self._new_facts = new_facts
         self._replaced_dates = replaced_dates
-        self._lost = lost
+        self._new_lost = new_lost
 
     def inputs(self, kind: str) -> dict[str, Input]:
-        return super().inputs(kind) | {each.name: each for each in self._inputs if each.kind == kind}
+        new = {name: each for (of, name), each in self._new_inputs.items() if of == kind}
+        return super().inputs(kind) | new
 
     def facts(self, dates: Iterable[str]) -> pa.Table:
         wanted = set(dates)
-        new = [_dated(self._facts[date], date) for date in sorted(wanted & self._facts.keys())]
+        new = [_dated(self._new_facts[date], date) for date in sorted(wanted & self._new_facts.keys())]
         return pa.concat_tables([super().facts(wanted - self._replaced_dates), *new])
 
     def lost(self) -> pa.Table:
-        return super().lost() if self._lost is None else self._lost
+        return super().lost() if self._new_lost is None else self._new_lost
 
 
 def _dated(facts: pa.Table, date: str) -> pa.Table:

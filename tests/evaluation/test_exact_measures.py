@@ -332,6 +332,23 @@ def test_the_last_value_of_retired_rows_stands(tmp_path: Path) -> None:
     assert {place[0] for place, value in after.items() if value.value != before[place].value} == {START + 7 * DAY}
 
 
+def test_retired_windows_know_the_measures_of_their_time(tmp_path: Path) -> None:
+    """What was left out when they were retired comes back for the others only."""
+    world = World(tmp_path)
+    live([world], range(9))
+    last, with_it = START + 9 * DAY, {"measures": ["accuracy", exact("log_loss")]}
+    run_retaining(world, last, **with_it)
+    without = {"measures": ["accuracy"]}
+    run_retaining(world, last, **without)
+    keep(world, last, settings=without)
+
+    run_retaining(world, last, **with_it)
+
+    found = by_measure(final(world, last, **with_it).values)
+    assert {place[0] for place in found["accuracy"]} > {place[0] for place in found["mine"]}
+    assert min(place[0] for place in found["mine"]) == START + 5 * DAY
+
+
 def test_where_rows_are_gone_values_stand_and_that_is_said(days: World) -> None:
     """Somebody deleted segments: sums go on, what needs the rows cannot, and the run does not fail for it."""
     measures = ["accuracy", exact("log_loss")]
