@@ -65,7 +65,7 @@ def measures(
 
 def _measure(where: str, found: object, task: str, classes: Sequence[str], *, weighted: bool) -> Measure | Exact:
     if isinstance(found, Exact):
-        return found
+        return _exact(where, found, task, classes, weighted=weighted)
     if isinstance(found, Mapping):
         return _mapped(where, found, task, classes, weighted=weighted)
     known = measures_for(task, classes)
@@ -83,12 +83,19 @@ def _mapped(
     try:
         made = _made(where, plain, task, classes)
         if isinstance(made, Exact):
-            check_names(where, found, {*_FACTS, "exact", "of"})
-            return made
+            check_names(where, found, {*_FACTS, "exact", "of", "weighted"})
+            return made.fitted(task, classes, weighted=is_weighted)
         return switched(_fitting(where, made, task, classes), is_weighted=is_weighted, interval=found.get("interval"))
     except ConfigurationError as error:
         inner = error.where if error.where.startswith(where) else f"{where}.{error.where}".rstrip(".")
         raise ConfigurationError(error.message, inner) from error
+
+
+def _exact(where: str, found: Exact, task: str, classes: Sequence[str], *, weighted: bool) -> Exact:
+    try:
+        return found.fitted(task, classes, weighted=weighted)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message, where) from error
 
 
 def _made(where: str, plain: Mapping[str, Any], task: str, classes: Sequence[str]) -> Measure | Exact:
