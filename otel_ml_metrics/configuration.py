@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 from otel_ml_metrics import declared, declared_labels, declared_measures, declared_predictions
+from otel_ml_metrics.binning import SCHEME
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError
 from otel_ml_metrics.instants import Duration
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
 from otel_ml_metrics.measures.measure import Measure, states_of
+from otel_ml_metrics.measures.score_bins import ScoreBins, score_bins
 from otel_ml_metrics.yaml_source import read_yaml
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ class Evaluation:
         retention: How long `otel-ml-metrics maintain` keeps predictions and labels, in whole dates; None for ever.
             Windows keep their values all the same. At least the attribution window, the grace and one window.
         weighted: Count each row as often as its `weight` says, in every measure that does not say otherwise.
+        bins: Of the scores, in every measure that bins them and does not say otherwise: `logit1024`; `logit4096`, which
+            tells the scores of very rare events apart; or a list of edges, for scores that are no probabilities.
 
     Raises:
         ConfigurationError: Says what was found, what was expected and what to do.
@@ -96,6 +100,7 @@ class Evaluation:
     outbox_retention: Duration
     retention: Duration | None
     weighted: bool
+    bins: ScoreBins
     measures: tuple[Measure, ...]
     exact: tuple[Exact, ...]
 
@@ -123,6 +128,7 @@ class Evaluation:
         outbox_retention: str | timedelta = "30d",
         retention: str | timedelta | None = None,
         weighted: bool = False,
+        bins: str | Sequence[float] = SCHEME,
         classes: Sequence[str] | None = None,
     ) -> None:
         self.model = declared.text("model", model)
@@ -150,8 +156,9 @@ class Evaluation:
         self.outbox_retention = declared.duration("outbox_retention", outbox_retention)
         self.retention = None if retention is None else declared.duration("retention", retention)
         self.weighted = declared.switch("weighted", weighted)
+        self.bins = score_bins(bins)
         self.measures, self.exact = declared_measures.measures(
-            measures, self.task, classes=self.classes, weighted=self.weighted
+            measures, self.task, classes=self.classes, weighted=self.weighted, bins=self.bins
         )
         self._check()
 

@@ -65,6 +65,13 @@ def switch(where: str, found: object) -> bool:
     return found
 
 
+def number(where: str, found: object) -> float:
+    """A number; true and false are none."""
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        refuse(where, found, "a number")
+    return found
+
+
 def items(where: str, found: object) -> Sequence[Any]:
     """A list; a text is none."""
     if isinstance(found, (str, Mapping)) or not isinstance(found, Sequence):

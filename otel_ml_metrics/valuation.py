@@ -176,12 +176,13 @@ class Valuation:
         _, _, output, version, variant, _ = group.key
         lower, upper = measure.interval(totals) or (None, None)
         certificate = measure.certificate(totals)
+        share = self._evaluation.sample if measure.extensive else 1.0
         group.values[measure.name] = Value(
             measure=measure.name,
-            value=float(value) / (self._evaluation.sample if measure.extensive else 1.0),
+            value=float(value) / share,
             lower=None if lower is None else float(lower),
             upper=None if upper is None else float(upper),
-            certificate=None if certificate is None else float(certificate),
+            certificate=None if certificate is None else float(certificate) / share,
             unit=measure.unit,
             support=int(totals[measure.support]),
             coverage=group.coverage,

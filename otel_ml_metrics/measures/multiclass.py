@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from otel_ml_metrics.errors import ConfigurationError, suggest
-from otel_ml_metrics.expressions import Expression, col, lit, ln, maximum, where
+from otel_ml_metrics.expressions import Expression, added, col, lit, ln, maximum, where
 from otel_ml_metrics.measures import intervals
 from otel_ml_metrics.measures.measure import Interval, Measure, Undefined
 from otel_ml_metrics.measures.sums import Binned, Grid, Sum
@@ -38,17 +38,9 @@ def score_column(place: int) -> str:
     return f"score[{place}]"
 
 
-def _added(terms: Sequence[Expression]) -> Expression:
-    """Their sum, as a tree that is as flat as it can be."""
-    if len(terms) == 1:
-        return terms[0]
-    half = len(terms) // 2
-    return _added(terms[:half]) + _added(terms[half:])
-
-
 def _number(column: str, classes: Sequence[str]) -> Expression:
     """Place of a class among the classes, from 1; 0 for any other text."""
-    return _added([(col(column) == name) * (at + 1) for at, name in enumerate(classes)])
+    return added([(col(column) == name) * (at + 1) for at, name in enumerate(classes)])
 
 
 class _Counts:
@@ -190,10 +182,10 @@ class _Scores:
 
     def __init__(self, classes: Sequence[str]) -> None:
         scores = [col(score_column(at)) for at in range(len(classes))]
-        sound = _added([(each >= 0) * 1 for each in scores])
+        sound = added([(each >= 0) * 1 for each in scores])
         self.scores = scores
-        self.usable = (sound >= len(classes)) & (abs(_added(scores) - 1) <= 0.01) & (_number("label", classes) > 0)  # noqa: PLR2004  # a rounding error per class
-        self.of_label = _added([(col("label") == name) * score for name, score in zip(classes, scores, strict=True)])
+        self.usable = (sound >= len(classes)) & (abs(added(scores) - 1) <= 0.01) & (_number("label", classes) > 0)  # noqa: PLR2004  # a rounding error per class
+        self.of_label = added([(col("label") == name) * score for name, score in zip(classes, scores, strict=True)])
         self.rows = Sum(lit(1), self.usable, scale=0, wide=False)
 
     def mean(self, name: str, description: str, formula: str, each: Expression, **facts: Any) -> Measure:  # noqa: ANN401  # further fields
@@ -223,7 +215,7 @@ def top_k_accuracy(classes: Sequence[str], *, k: int = 2) -> Measure:
         message = f"k is {k!r}, expected a whole number from 1 to {len(classes) - 1}."
         raise ConfigurationError(message, "k")
     scores = _Scores(classes)
-    above = _added([(each > scores.of_label) * 1 for each in scores.scores])
+    above = added([(each > scores.of_label) * 1 for each in scores.scores])
     hits = Sum((above < k) & scores.usable, scale=0, wide=False)
     return Measure(
         name="top_k_accuracy",
@@ -245,9 +237,7 @@ def top_k_accuracy(classes: Sequence[str], *, k: int = 2) -> Measure:
 def multiclass_measures(classes: Sequence[str]) -> tuple[Measure, ...]:
     """Every measure of these classes that needs no parameter."""
     counts, scores = _Counts(classes), _Scores(classes)
-    squared = _added(
-        [(score - (col("label") == name)) ** 2 for name, score in zip(classes, scores.scores, strict=True)]
-    )
+    squared = added([(score - (col("label") == name)) ** 2 for name, score in zip(classes, scores.scores, strict=True)])
     averages = [
         counts.measure(f"{name}_{how}", f"{description}, {told}.", f"{how} average of {name} over classes", form(each))
         for name, (each, description) in _BY_CLASS.items()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.measures.measure import Measure
 
-SWITCHES: Final = ("weighted", "interval")
+SWITCHES: Final = ("weighted", "interval", "bins")
 
 
 def built_in(found: Mapping[str, Any], task: str, classes: Sequence[str] = ()) -> Measure:

@@ -44,7 +44,7 @@ class Totals:
     def __getitem__(self, state: Binned) -> NDArray[Any]: ...
     def __getitem__(self, state: State) -> float | NDArray[Any]:
         """Total of a sum: an int at scale 0, else the nearest float; of a Binned: an array of them."""
-        state = self._stand_ins.get(state, state)
+        state = self.read(state)
         found = self.whole[state.key]
         if isinstance(found, np.ndarray):
             if found.dtype != np.int64 or state.scale or self._factor != 1:
@@ -55,12 +55,16 @@ class Totals:
 
     def exact(self, summed: Sum) -> Fraction:
         """Total of a sum without rounding, for differences in which floats cancel out."""
-        summed_ = self._stand_ins.get(summed, summed)
+        summed_ = self.read(summed)
         return Fraction(self._factor) * Fraction(int(self.whole[summed_.key]), 1 << summed_.scale)
+
+    def read(self, state: State) -> State:
+        """The state that is read where this one is asked for."""
+        return self._stand_ins.get(state, state)
 
     def through(self, stand_ins: Mapping[State, State], *, factor: float = 1) -> Totals:
         """The same totals for a measure that asks for other states than were summed."""
-        reached = {asked: self._stand_ins.get(state, state) for asked, state in stand_ins.items()}
+        reached = {asked: self.read(state) for asked, state in stand_ins.items()}
         return Totals(self.whole, stand_ins={**self._stand_ins, **reached}, factor=self._factor * factor)
 
     def __eq__(self, other: object) -> bool:

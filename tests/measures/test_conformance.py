@@ -15,6 +15,8 @@ from otel_ml_metrics.measures.adapted import at_threshold, weighted
 from otel_ml_metrics.measures.bootstrap import bootstrapped
 from otel_ml_metrics.measures.custom import mean_measure, ratio_measure, sum_measure
 from otel_ml_metrics.measures.measure import Measure, Undefined
+from otel_ml_metrics.measures.profit import best_threshold_measure, best_value_measure
+from otel_ml_metrics.measures.score_bins import FINE, LOGGED, ScoreBins, bins_scores, rebinned, score_bins
 from otel_ml_metrics.measures.sums import Binned, Sum
 from otel_ml_metrics.measures.table import MEASURES, measures_for
 from tests.measures.material import BINARY_ROW, ERROR_ROW, KINDS, ROWS_OF, Row, as_columns, sql_totals, task_of, totals
@@ -30,7 +32,19 @@ CUSTOM: Final = (
     ratio_measure("yield", unit="1", numerator="fare * label", denominator="fare", description="Share of late fares"),
     ratio_measure("odds", unit="1", numerator="label", denominator="ln(fare)", description="Undefined for many rows"),
 )
-PLAIN: Final = {measure.name: measure for measure in (*MEASURES.values(), *CUSTOM)}
+MATRIX: Final[dict[str, Any]] = {"true_positive": 60, "false_positive": "-40 + score", "false_negative": -5}
+PROFITS: Final = {
+    "best_value": best_value_measure("best_value", unit="USD", description="Best value", **MATRIX),
+    "best_cost": best_value_measure("best_cost", unit="USD", description="Least cost", direction="lower", **MATRIX),
+    "best_threshold": best_threshold_measure("best_threshold", unit="1", description="Best threshold", **MATRIX),
+}
+PLAIN: Final = {measure.name: measure for measure in (*MEASURES.values(), *CUSTOM, *PROFITS.values())}
+REBINNED: Final = {
+    f"{name} over {bins.name}": rebinned(measure, bins)
+    for bins in (FINE, score_bins([0.1, 0.25, 0.5, 0.9]))
+    for name, measure in {**MEASURES, **PROFITS}.items()
+    if bins_scores(measure) and (bins is FINE or measure.error_from)
+}
 WEIGHTED: Final = {f"weighted {name}": weighted(measure) for name, measure in PLAIN.items()}
 AT_THRESHOLD: Final = {
     f"{name} at 0.25": at_threshold(measure, 0.25)
@@ -42,7 +56,7 @@ BOOTSTRAPPED: Final = {
     for name, measure in PLAIN.items()
     if all(isinstance(state, Sum) and state.rows == "labelled" for state in measure.states)
 }
-ALL: Final = PLAIN | WEIGHTED | AT_THRESHOLD | BOOTSTRAPPED
+ALL: Final = PLAIN | REBINNED | WEIGHTED | AT_THRESHOLD | BOOTSTRAPPED
 OF_TASK: Final = {
     task: [measure for measure in ALL.values() if task_of(measure) == task] for task in ("binary", "regression")
 }
@@ -258,20 +272,61 @@ def test_every_binned_measure_has_a_certificate() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, each in MEASURES.items() if each.error_from and "binary" in each.tasks]
+    "measure",
+    [each for each in (*MEASURES.values(), *PROFITS.values()) if each.error_from and "binary" in each.tasks],
+    ids=lambda measure: measure.name,
 )
-@pytest.mark.parametrize("kind", ["mass at 0 and 1", "ties", "ten rows", "constant", "tiny", "ordinary", "rare"])
-def test_certificates_hold_for_nasty_scores(name: str, kind: str) -> None:
-    """Measured error <= certificate, over many draws of scores that binning could hurt."""
+@pytest.mark.parametrize("bins", [LOGGED, FINE, score_bins([0.25, 0.5, 0.75])], ids=lambda bins: bins.name)
+@settings(max_examples=15, deadline=None)
+@given(kind=st.sampled_from(["mass at 0 and 1", "ties", "ten rows", "constant", "tiny", "ordinary", "rare"]),
+       seed=st.integers(0, 1_000))  # fmt: skip
+def test_certificates_hold_for_nasty_scores(measure: Measure, bins: ScoreBins, kind: str, seed: int) -> None:
+    """Measured error <= certificate, over many draws of scores that binning could hurt, whatever the bins."""
+    binned = rebinned(measure, bins)
+    rows = _nasty(kind, seed)
+
+    added = totals([binned], rows, "binary")
+
+    found, bound = binned.value(added), binned.certificate(added)
+    expected = (REFERENCES | PROFIT_REFERENCES)[measure.name](_plain(rows, "binary"))
+    if expected is not None:
+        assert bound is not None
+        assert abs(float(found) - expected) <= bound + 1e-6  # type: ignore[arg-type]  # defined, as the reference is
+
+
+def _best_value(columns: dict[str, Any], best: Callable[..., Any]) -> float | None:
+    """The worth of deciding by every score there is, and of deciding nobody."""
+    label, score = columns["label"], columns["score"]
+    worth = [
+        np.where(score >= cut, np.where(label, 60, -40 + score), np.where(label, -5, 0)).sum()
+        for cut in (*score, np.inf)
+    ]
+    return float(best(worth)) if len(label) else None
+
+
+PROFIT_REFERENCES: Final[dict[str, Callable[[dict[str, Any]], float | None]]] = {
+    "best_value": lambda columns: _best_value(columns, max),
+    "best_cost": lambda columns: _best_value(columns, min),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, each in MEASURES.items() if each.error_from and "regression" in each.tasks]
+)
+@settings(max_examples=30, deadline=None)
+@given(errors=st.lists(st.one_of(st.floats(-1e9, 1e9), st.sampled_from([0.0, 1.0, -1.0, 1e-9, 1e11])), min_size=1))
+def test_certificates_hold_for_nasty_errors(name: str, errors: list[float]) -> None:
+    """Quantiles of errors of every size, ties and zeros among them, are within the bound of their bin."""
     measure = MEASURES[name]
-    for seed in range(12):
-        rows = _nasty(kind, seed)
-        added = totals([measure], rows, "binary")
-        found, bound = measure.value(added), measure.certificate(added)
-        expected = REFERENCES[name](_plain(rows, "binary"))
-        if expected is not None:
-            assert bound is not None
-            assert abs(float(found) - expected) <= bound + 1e-9  # type: ignore[arg-type]  # defined, as the reference is
+    rows = [{"label": 0.0, "prediction": error} for error in errors]
+
+    added = totals([measure], rows, "regression")
+
+    found, bound = measure.value(added), measure.certificate(added)
+    expected = REFERENCES[name](_plain(rows, "regression"))
+    assert expected is not None
+    assert bound is not None
+    assert abs(float(found) - expected) <= bound * (1 + 1e-9)  # type: ignore[arg-type]  # there are rows
 
 
 def _nasty(kind: str, seed: int) -> list[Row]:
