@@ -243,6 +243,9 @@ class Evaluation:
             message = f"provisional values need a window that {TILES} divides; {self.window} is none."
             raise ConfigurationError(message, "provisional")
         for at, measure in enumerate(self.measures):
+            if measure.over is not None and measure.over not in self.slice_fields:
+                message = f"{measure.over!r} is no slice, so there are no groups. Name it under slices: as well."
+                raise ConfigurationError(message, f"measures[{at}].over")
             for state in measure.states:
                 try:
                     state.check(self.kinds)

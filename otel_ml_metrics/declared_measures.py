@@ -16,7 +16,7 @@ from otel_ml_metrics.measures.facts import Facts
 from otel_ml_metrics.measures.measure import Measure
 from otel_ml_metrics.measures.named import SWITCHES, built_in, switched
 from otel_ml_metrics.measures.score_bins import LOGGED, ScoreBins, bins_scores, rebinned, score_bins
-from otel_ml_metrics.measures.table import MEASURES, measures_for
+from otel_ml_metrics.measures.table import MEASURES, factories_for, measures_for
 
 _FACTS: Final = ("name", "unit", "description", "direction", "rows")
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
@@ -86,6 +86,8 @@ def _measure(
     if isinstance(found, Mapping):
         return _mapped(where, found, task, classes, weighted=weighted, bins=bins)
     known = measures_for(task, classes)
+    if isinstance(found, str) and found not in known and found in factories_for(task, classes):
+        return _mapped(where, {"measure": found}, task, classes, weighted=weighted, bins=bins)  # says what it needs
     if not isinstance(found, Measure) and (not isinstance(found, str) or found not in known):
         hint = suggest(found, known) if isinstance(found, str) else ""
         message = f"{found!r} is no measure of a {task} task. {hint}"

@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 
 from otel_ml_metrics.attribution.tables import distinct, values
 from otel_ml_metrics.engines.delta_statements import EXPLICIT, LABELLED, PREDICTIONS
+from otel_ml_metrics.engines.results import slice_text
 from otel_ml_metrics.evaluation_report import Value
 from otel_ml_metrics.instants import from_us
-from otel_ml_metrics.measures.measure import Undefined
+from otel_ml_metrics.measures.measure import Undefined, states_of
 from otel_ml_metrics.measures.sums import Binned
 from otel_ml_metrics.measures.totals import Totals
-from otel_ml_metrics.semconv import STAGE_FINAL, STAGE_PROVISIONAL
+from otel_ml_metrics.semconv import MISSING_SLICE, OTHER_SLICE, STAGE_FINAL, STAGE_PROVISIONAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
     from otel_ml_metrics.measures.measure import Measure
-    from otel_ml_metrics.measures.totals import Counted
+    from otel_ml_metrics.measures.totals import Counted, State
 
 _GROUP: Final = ("window_us", "maturity_s", "output", "version", "variant", "slice")
 _KEYS: Final = ", ".join(_GROUP)
@@ -83,6 +84,11 @@ class Valuation:
         self._evaluation = evaluation
         self._calendar = calendar
         self._engine = engine
+        self._compared = {
+            over: states_of(measure for measure in evaluation.measures if measure.over == over)
+            for over in evaluation.slice_fields
+            if any(measure.over == over for measure in evaluation.measures)
+        }
 
     def groups(self, states: pa.Table, judgements: Iterable[Judgement]) -> dict[GroupKey, Group]:
         """Judge windows by their sums.
@@ -96,9 +102,15 @@ class Valuation:
             return {}
         self._put(states, list(wanted.values()))
         counts, cells = self._counts(), self._cells()
-        groups = {}
+        groups, members = {}, _members(counts, self._compared)
         for key, found in counts.items():
-            group = self._group(key, wanted[key[:2]], found, cells.get(key, {}))
+            apart = {
+                over: {value: _totals(states, counts[each], cells.get(each, {})) for value, each in parts.items()}
+                for over, states in self._compared.items()
+                if (parts := members.get((key, over)))
+            }
+            totals = _totals(self._evaluation.states, found, cells.get(key, {}), apart)
+            group = self._group(key, wanted[key[:2]], found, totals)
             if group.predictions:
                 groups[key] = group
         return groups
@@ -148,22 +160,16 @@ class Valuation:
             found.setdefault(tuple(key), {})[name] = (cells, counts)
         return found
 
-    def _group(
-        self,
-        key: GroupKey,
-        judgement: Judgement,
-        counts: Mapping[str, int],
-        cells: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
-    ) -> Group:
+    def _group(self, key: GroupKey, judgement: Judgement, counts: Mapping[str, int], totals: Totals) -> Group:
         group = Group(key, judgement, counts.get(PREDICTIONS, 0), counts.get(LABELLED, 0), counts.get(EXPLICIT, 0))
-        whole: dict[str, Counted] = {
-            state.key: _spread(state, cells.get(state.key)) if isinstance(state, Binned) else counts.get(state.key, 0)
-            for state in self._evaluation.states
-        }
-        totals = Totals(whole)
         for measure in self._evaluation.measures:
-            self._judge(group, measure, totals)
+            if measure.over is None or self._is_cut(group.slice, measure.over):
+                self._judge(group, measure, totals)
         return group
+
+    def _is_cut(self, slice_: Mapping[str, str], over: str) -> bool:
+        """Whether the rows of a slice were added up apart by another field as well."""
+        return over not in slice_ and tuple(sorted((*slice_, over))) in self._evaluation.slices
 
     def _judge(self, group: Group, measure: Measure, totals: Totals) -> None:
         value = measure.value(totals)
@@ -196,6 +202,33 @@ class Valuation:
             output=output or None,
             slice=group.slice,
         )
+
+
+def _members(keys: Iterable[GroupKey], compared: Iterable[str]) -> dict[tuple[GroupKey, str], dict[str, GroupKey]]:
+    """By the group of some rows and a field: each value of the field, and the group of those rows that have it."""
+    fields = frozenset(compared)
+    found: dict[tuple[GroupKey, str], dict[str, GroupKey]] = {}
+    for key in keys if fields else ():
+        named = json.loads(key[-1])
+        for over in fields & named.keys():
+            if named[over] not in {MISSING_SLICE, OTHER_SLICE}:
+                rest = slice_text({field: value for field, value in named.items() if field != over})
+                found.setdefault(((*key[:-1], rest), over), {})[named[over]] = key
+    return found
+
+
+def _totals(
+    states: Iterable[State],
+    counts: Mapping[str, int],
+    cells: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+    apart: Mapping[str, Mapping[str, Totals]] | None = None,
+) -> Totals:
+    """The totals of one group, and of the groups that are compared in it."""
+    whole: dict[str, Counted] = {
+        state.key: _spread(state, cells.get(state.key)) if isinstance(state, Binned) else counts.get(state.key, 0)
+        for state in states
+    }
+    return Totals(whole, groups=apart)
 
 
 def _arrays(column: pa.ChunkedArray[Any]) -> list[NDArray[Any]]:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, rows_where, values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from otel_ml_metrics.engines.port import Engine
 
@@ -50,14 +50,19 @@ def long_form(wide: pa.Table, names: Sequence[str], slice_fields: Sequence[str])
 def _slices(wide: pa.Table, fields: Sequence[str]) -> pa.StringArray:
     flags = [f"_g_{field}" for field in fields]
     rows = list(zip(*(values(wide, name) for name in (*fields, *flags)), strict=True)) if fields else [()] * len(wide)
-    texts = {row: _slice_text(fields, row) for row in set(rows)}
+    texts = {row: _text_of(fields, row) for row in set(rows)}
     return pa.array([texts[row] for row in rows], pa.string())
 
 
-def _slice_text(fields: Sequence[str], row: tuple[Any, ...]) -> str:
+def _text_of(fields: Sequence[str], row: tuple[Any, ...]) -> str:
     """The slice of a row that has a value of each field, and then a flag of each that is 0 where the value counts."""
     grouped = zip(fields, row[: len(fields)], row[len(fields) :], strict=True)
     named = {field: value for field, value, flag in grouped if flag == 0}
+    return slice_text(named)
+
+
+def slice_text(named: Mapping[str, str]) -> str:
+    """How a slice is written in a key: its fields in order, so that equal slices are equal texts."""
     return json.dumps(named, ensure_ascii=False, sort_keys=True)
 
 

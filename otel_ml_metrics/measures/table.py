@@ -6,7 +6,16 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from otel_ml_metrics.measures import calibration, curves, decisions, multiclass, probabilities, quantiles, regression
+from otel_ml_metrics.measures import (
+    calibration,
+    curves,
+    decisions,
+    fairness,
+    multiclass,
+    probabilities,
+    quantiles,
+    regression,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +28,17 @@ FAMILIES: Final[Mapping[str, tuple[Measure, ...]]] = MappingProxyType(
         "Probabilities": probabilities.MEASURES,
         "The whole curve": curves.MEASURES,
         "Calibration": calibration.MEASURES,
+        "Fairness": fairness.fairness_measures(fairness.EXAMPLE),
         "Multiclass": multiclass.multiclass_measures(multiclass.EXAMPLE),
         "Regression": (*regression.MEASURES, *quantiles.MEASURES),
     }
 )
 
+_OF_A_MODEL: Final = frozenset({"Fairness", "Multiclass"})
 MEASURES: Final[Mapping[str, Measure]] = MappingProxyType(
-    {measure.name: measure for name, family in FAMILIES.items() if name != "Multiclass" for measure in family}
+    {measure.name: measure for name, family in FAMILIES.items() if name not in _OF_A_MODEL for measure in family}
 )
-"""Those that are the same for every model; a multiclass one depends on the classes."""
+"""Those that are the same for every model; others depend on its classes or slices."""
 
 FACTORIES: Final[Mapping[str, Callable[..., Measure]]] = MappingProxyType(
     {
@@ -38,9 +49,10 @@ FACTORIES: Final[Mapping[str, Callable[..., Measure]]] = MappingProxyType(
         "interval_coverage": regression.interval_coverage,
         "error_quantile": quantiles.error_quantile,
         "absolute_error_quantile": quantiles.absolute_error_quantile,
+        **fairness.FACTORIES,
     }
 )
-"""What takes parameters, all of which have defaults."""
+"""What takes parameters."""
 
 
 def factories_for(task: str, classes: Sequence[str] = ()) -> Mapping[str, Callable[..., Measure]]:
