@@ -26,13 +26,18 @@ if TYPE_CHECKING:
     from otel_ml_metrics.measures.exact import Exact
     from otel_ml_metrics.measures.totals import State
 
-TASKS: Final = ("binary", "multiclass", "regression")
+TASKS: Final = ("binary", "multiclass", "quantile", "regression")
 SPLITS: Final = ("version", "variant")
 TIMESTAMPS: Final = ("emit", "event")
 TILES: Final = 24
 """A provisional value grows in steps of a 24th of its window."""
 
-_DECIDED: Final[dict[str, Kind]] = {"binary": "boolean", "multiclass": "string", "regression": "number"}
+_DECIDED: Final[dict[str, Kind]] = {
+    "binary": "boolean",
+    "multiclass": "string",
+    "quantile": "number",
+    "regression": "number",
+}
 
 
 class Evaluation:
@@ -52,7 +57,7 @@ class Evaluation:
             and a `threshold`; or `name`, `unit`, `description` and one of `sum`, `mean`, `rate`, `ratio`,
             `weighted_mean`, `quantile`, `value` or `exact`; or `additive: package.module:measure`. Each mapping takes
             `weighted` and `interval: bootstrap`.
-        task: `binary`, `multiclass` or `regression`.
+        task: `binary`, `multiclass`, `regression`, or `quantile` for several quantiles of a number.
         service: `service.name` of the lagging metrics; default: the model.
         name: Of the evaluation; default: `<service>/<model>`. Stays the same as long as its ledger is used.
         window: Length of a window.
@@ -67,6 +72,7 @@ class Evaluation:
         outbox_retention: How long the ledger keeps points that the receiver has accepted. Points that wait or were
             refused stay, and so does the knowledge of what was sent.
         classes: Of a multiclass task: its classes, in the order of the scores.
+        quantiles: Of a quantile task: the predicted levels, rising, in the order of the scores; such as [0.1, 0.9].
         retention: How long `otel-ml-metrics maintain` keeps predictions and labels, in whole dates; None for ever.
             Windows keep their values all the same. At least the attribution window, the grace and one window.
         weighted: Count each row as often as its `weight` says, in every measure that does not say otherwise.
@@ -80,7 +86,8 @@ class Evaluation:
     name: str
     model: str
     task: str
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # names of the scores; of a quantile task, its levels
+    quantiles: tuple[float, ...]
     service: str
     predictions: str
     foreign: ForeignLog | None
@@ -130,10 +137,12 @@ class Evaluation:
         weighted: bool = False,
         bins: str | Sequence[float] = SCHEME,
         classes: Sequence[str] | None = None,
+        quantiles: Sequence[float] | None = None,
     ) -> None:
         self.model = declared.text("model", model)
         self.task = declared.choice("task", task, TASKS)
-        self.classes = declared.classes(classes, self.task)
+        self.quantiles = declared.quantiles(quantiles, self.task)
+        self.classes = declared.classes(classes, self.task) or tuple(map(repr, self.quantiles))
         self.service = declared.text("service", self.model if service is None else service)
         self.name = declared.text("name", f"{self.service}/{self.model}" if name is None else name)
         logged = declared_predictions.predictions(predictions)

@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, Final, NoReturn
 
 from otel_ml_metrics.errors import ConfigurationError, suggest
 from otel_ml_metrics.instants import Duration
 from otel_ml_metrics.measures.multiclass import CLASSES_AT_MOST
+from otel_ml_metrics.measures.quantile_forecasts import LEVELS_AT_MOST
 from otel_ml_metrics.semconv import RESERVED_FIELDS
 from otel_ml_metrics.storage.locations import checked_location
 
@@ -111,6 +113,21 @@ def classes(found: object, task: str) -> tuple[str, ...]:
     if not 1 < len(set(named)) == len(named) <= CLASSES_AT_MOST:
         refuse("classes", list(named), f"2 to {CLASSES_AT_MOST} different classes")
     return named
+
+
+def quantiles(found: object, task: str) -> tuple[float, ...]:
+    """The levels of a quantile task, in the order of its scores; none of any other."""
+    if task != "quantile":
+        if found is not None:
+            refuse("quantiles", found, f"none, since a {task} task predicts no quantiles")
+        return ()
+    if found is None:
+        refuse("quantiles", found, "the list of the predicted levels, in the order of the scores, such as [0.1, 0.9]")
+    levels = tuple(number(f"quantiles[{at}]", each) for at, each in enumerate(items("quantiles", found)))
+    rises = all(low < high for low, high in pairwise((0.0, *levels, 1.0)))
+    if not rises or not 1 < len(levels) <= LEVELS_AT_MOST:
+        refuse("quantiles", list(levels), f"2 to {LEVELS_AT_MOST} rising numbers above 0 and below 1")
+    return tuple(map(float, levels))
 
 
 def grace(found: object, task: str) -> Duration | None:

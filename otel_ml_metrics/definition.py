@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _FIXED: Final = (
     "model", "task", "window", "window_offset", "tile", "attribution_window", "grace", "by", "sample", "labels",
+    "quantiles",
 )  # fmt: skip
 
 
@@ -37,6 +38,8 @@ def definition_of(evaluation: Evaluation) -> dict[str, Any]:
     }
     if evaluation.sample < 1:
         said["sample"] = evaluation.sample
+    if evaluation.quantiles:
+        said["quantiles"] = list(evaluation.quantiles)
     return said | _joined(evaluation)
 
 

@@ -60,8 +60,10 @@ class RowSchema:
         self.fields = dict(fields)
         self._known = RECORDED_FIELDS.union(self.slices, self.fields)
         self._settled: dict[str, Any] = {}
-        if task in {"binary", "regression"}:
+        if task in {"binary", "quantile", "regression"}:
             self._settled["prediction"] = "boolean" if task == "binary" else "number"
+        if task == "quantile":
+            self._settled["score"] = "vector"
 
     @property
     def names(self) -> frozenset[str]:

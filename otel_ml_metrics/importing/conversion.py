@@ -72,7 +72,7 @@ class ForeignColumns:
         fields |= dict.fromkeys(needed.keys, "labels.key")
         kinds: dict[str, str] = {**measured, **dict.fromkeys(needed.slices, "string")}
         kinds |= dict.fromkeys(needed.keys, "key")
-        score = "vector" if evaluation.task == "multiclass" else "number"
+        score = "vector" if evaluation.classes else "number"
         ours = {"score": score, "prediction": evaluation.kinds["prediction"]}
         kinds |= ours | dict.fromkeys(("version", "variant", "output"), "string")
         return cls(foreign, kinds, fields, 1.0 if needed.keys else evaluation.sample)

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_ml_metrics import semconv
-from otel_ml_metrics.measures.multiclass import EXAMPLE
+from otel_ml_metrics.measures import multiclass, quantile_forecasts
 from otel_ml_metrics.measures.table import FAMILIES, factories_for
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.measures.measure import Measure
     from otel_ml_metrics.semconv import MetricDefinition
 
+_EXAMPLES: Final = {"multiclass": multiclass.EXAMPLE, "quantile": tuple(map(str, quantile_forecasts.EXAMPLE))}
 _BETTER: Final = {"higher": "higher is better", "lower": "lower is better", "none": "neither is better"}
 _INTRODUCTION: Final = """\
 # Catalogue
@@ -42,6 +43,7 @@ measures:
   - {measure: recall, of: dog}                           # of one class, where the task is multiclass
   - {measure: average_precision, bins: logit4096}        # finer bins of the score; or edges, bins: [300, 580, 720]
   - {measure: equalized_odds_difference, over: region}   # over the values of a declared slice
+  - {measure: pinball_loss, level: 0.9}                  # of one of the quantiles, where the task is quantile
   - {measure: r2, interval: bootstrap}                   # an interval where no formula gives one
   - {measure: mean_absolute_error, unit: min}            # the unit of your label
   - {name: missed, unit: USD, sum: "fare * (label & ~prediction)", description: "Fares we did not foresee"}
@@ -67,8 +69,8 @@ def metrics() -> list[dict[str, Any]]:
 
 def _measure(family: str, measure: Measure) -> dict[str, Any]:
     metric = semconv.evaluation_metric(measure.name)
-    task = "multiclass" if "multiclass" in measure.tasks else "any other"
-    factory = factories_for(task, EXAMPLE).get(measure.name)
+    task = next(iter(measure.tasks)) if len(measure.tasks) == 1 else "any"
+    factory = factories_for(task, _EXAMPLES.get(task, ())).get(measure.name)
     parameters = inspect.signature(factory).parameters if factory else {}
     return {
         "name": measure.name,

@@ -13,6 +13,7 @@ from otel_ml_metrics.measures import (
     fairness,
     multiclass,
     probabilities,
+    quantile_forecasts,
     quantiles,
     regression,
 )
@@ -30,15 +31,16 @@ FAMILIES: Final[Mapping[str, tuple[Measure, ...]]] = MappingProxyType(
         "Calibration": calibration.MEASURES,
         "Fairness": fairness.fairness_measures(fairness.EXAMPLE),
         "Multiclass": multiclass.multiclass_measures(multiclass.EXAMPLE),
+        "Quantile forecasts": quantile_forecasts.Forecasts(quantile_forecasts.EXAMPLE).measures,
         "Regression": (*regression.MEASURES, *quantiles.MEASURES),
     }
 )
 
-_OF_A_MODEL: Final = frozenset({"Fairness", "Multiclass"})
+_OF_A_MODEL: Final = frozenset({"Fairness", "Multiclass", "Quantile forecasts"})
 MEASURES: Final[Mapping[str, Measure]] = MappingProxyType(
     {measure.name: measure for name, family in FAMILIES.items() if name not in _OF_A_MODEL for measure in family}
 )
-"""Those that are the same for every model; others depend on its classes or slices."""
+"""Those that are the same for every model; others depend on its classes, levels or slices."""
 
 FACTORIES: Final[Mapping[str, Callable[..., Measure]]] = MappingProxyType(
     {
@@ -56,7 +58,9 @@ FACTORIES: Final[Mapping[str, Callable[..., Measure]]] = MappingProxyType(
 
 
 def factories_for(task: str, classes: Sequence[str] = ()) -> Mapping[str, Callable[..., Measure]]:
-    """What takes parameters, by name."""
+    """What takes parameters, by name; classes of a quantile task are its levels as texts."""
+    if task == "quantile":
+        return quantile_forecasts.Forecasts(list(map(float, classes))).factories
     if task != "multiclass":
         return FACTORIES
     by_class: dict[str, Callable[..., Measure]] = {
@@ -66,7 +70,9 @@ def factories_for(task: str, classes: Sequence[str] = ()) -> Mapping[str, Callab
 
 
 def measures_for(task: str, classes: Sequence[str] = ()) -> dict[str, Measure]:
-    """The measures that fit a task, by name; of a multiclass one, those of its classes."""
+    """The measures that fit a task, by name: those of its classes, or of its levels, where it has any."""
     if task == "multiclass":
         return {measure.name: measure for measure in multiclass.multiclass_measures(classes)}
+    if task == "quantile":
+        return {each.name: each for each in quantile_forecasts.Forecasts(list(map(float, classes))).measures}
     return {name: measure for name, measure in MEASURES.items() if task in measure.tasks}

@@ -126,7 +126,7 @@ def _units(row: Row) -> float:
 
 
 @EVERY_TASK
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_a_value_is_in_range_and_in_its_interval(task: str, data: st.DataObject) -> None:
     """Defined values are finite and within the declared range, and an interval contains its value."""
