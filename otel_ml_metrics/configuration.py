@@ -26,18 +26,15 @@ if TYPE_CHECKING:
     from otel_ml_metrics.measures.exact import Exact
     from otel_ml_metrics.measures.totals import State
 
-TASKS: Final = ("binary", "multiclass", "quantile", "regression")
+TASKS: Final = ("binary", "multiclass", "multilabel", "quantile", "regression")
 SPLITS: Final = ("version", "variant")
 TIMESTAMPS: Final = ("emit", "event")
 TILES: Final = 24
 """A provisional value grows in steps of a 24th of its window."""
 
 _DECIDED: Final[dict[str, Kind]] = {
-    "binary": "boolean",
-    "multiclass": "string",
-    "quantile": "number",
-    "regression": "number",
-}
+    "binary": "boolean", "multiclass": "string", "multilabel": "number", "quantile": "number", "regression": "number",
+}  # fmt: skip
 
 
 class Evaluation:
@@ -57,7 +54,7 @@ class Evaluation:
             and a `threshold`; or `name`, `unit`, `description` and one of `sum`, `mean`, `rate`, `ratio`,
             `weighted_mean`, `quantile`, `value` or `exact`; or `additive: package.module:measure`. Each mapping takes
             `weighted` and `interval: bootstrap`.
-        task: `binary`, `multiclass`, `regression`, or `quantile` for several quantiles of a number.
+        task: `binary`, `multiclass`, `multilabel` (sets of classes), `regression`, or `quantile` (several of a number).
         service: `service.name` of the lagging metrics; default: the model.
         name: Of the evaluation; default: `<service>/<model>`. Stays the same as long as its ledger is used.
         window: Length of a window.
@@ -71,7 +68,7 @@ class Evaluation:
         implicit_negative: `{grace: duration}` where silence means no; binary tasks only.
         outbox_retention: How long the ledger keeps points that the receiver has accepted. Points that wait or were
             refused stay, and so does the knowledge of what was sent.
-        classes: Of a multiclass task: its classes, in the order of the scores.
+        classes: Of a multiclass or multilabel task: its classes, in the order of the scores.
         quantiles: Of a quantile task: the predicted levels, rising, in the order of the scores; such as [0.1, 0.9].
         retention: How long `otel-ml-metrics maintain` keeps predictions and labels, in whole dates; None for ever.
             Windows keep their values all the same. At least the attribution window, the grace and one window.
@@ -205,6 +202,11 @@ class Evaluation:
     def slice_fields(self) -> tuple[str, ...]:
         """Every field that slices, once, in a fixed order."""
         return tuple(sorted({field for fields_crossed in self.slices for field in fields_crossed}))
+
+    @property
+    def label_kind(self) -> str:
+        """What a label is where it comes from: a boolean, a number, a string (one of the classes), or a set of them."""
+        return "set" if self.task == "multilabel" else self.kinds["label"]
 
     @property
     def states(self) -> tuple[State, ...]:

@@ -9,9 +9,10 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Final, NoReturn
 
+from otel_ml_metrics.columns import SET_BAR
 from otel_ml_metrics.errors import ConfigurationError, suggest
 from otel_ml_metrics.instants import Duration
-from otel_ml_metrics.measures.multiclass import CLASSES_AT_MOST
+from otel_ml_metrics.measures import multiclass, multilabel
 from otel_ml_metrics.measures.quantile_forecasts import LEVELS_AT_MOST
 from otel_ml_metrics.semconv import RESERVED_FIELDS
 from otel_ml_metrics.storage.locations import checked_location
@@ -102,16 +103,22 @@ def window_offset(found: object, window: Duration) -> timedelta:
 
 
 def classes(found: object, task: str) -> tuple[str, ...]:
-    """The classes of a multiclass task, in the order of its scores; none of any other."""
-    if found is None and task != "multiclass":
+    """The classes of a multiclass or multilabel task, in the order of its scores; none of any other."""
+    most = {"multiclass": multiclass.CLASSES_AT_MOST, "multilabel": multilabel.CLASSES_AT_MOST}.get(task)
+    if found is None and most is None:
         return ()
-    if task != "multiclass":
+    if most is None:
         refuse("classes", found, f"none, since a {task} task has no list of classes")
     if found is None:
         refuse("classes", found, "the list of the classes, in the order of the scores")
     named = tuple(text(f"classes[{at}]", each) for at, each in enumerate(items("classes", found)))
-    if not 1 < len(set(named)) == len(named) <= CLASSES_AT_MOST:
-        refuse("classes", list(named), f"2 to {CLASSES_AT_MOST} different classes")
+    if not 1 < len(set(named)) == len(named) <= most:
+        refuse("classes", list(named), f"2 to {most} different classes")
+    for at, each in enumerate(named):
+        if task == "multilabel" and (SET_BAR in each or each != each.strip()):
+            refuse(
+                f"classes[{at}]", each, f"a name without {SET_BAR}, which parts the names in a set, and no blank ends"
+            )
     return named
 
 

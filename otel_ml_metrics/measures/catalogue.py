@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from otel_ml_metrics.measures.measure import Measure
     from otel_ml_metrics.semconv import MetricDefinition
 
-_EXAMPLES: Final = {"multiclass": multiclass.EXAMPLE, "quantile": tuple(map(str, quantile_forecasts.EXAMPLE))}
+_EXAMPLES: Final = {
+    "multiclass": multiclass.EXAMPLE,
+    "multilabel": multiclass.EXAMPLE,
+    "quantile": tuple(map(str, quantile_forecasts.EXAMPLE)),
+}
 _BETTER: Final = {"higher": "higher is better", "lower": "lower is better", "none": "neither is better"}
 _INTRODUCTION: Final = """\
 # Catalogue
