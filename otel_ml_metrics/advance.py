@@ -97,7 +97,8 @@ class Advance:
         received = values(pending, "received_us")
         alive = [each for each in received if each >= self._as_of_us - self._evaluation.horizon.us]
         self._totals.labels["orphan"] = len(received) - len(alive)
-        return Waiting(len(alive), self._as_of_us - min(alive)) if alive else Waiting()
+        held = self._ledger.held() if self._intake.held is None else self._intake.held
+        return Waiting(len(alive), self._as_of_us - min(alive, default=self._as_of_us), len(held))
 
     def _judge(self) -> None:
         """Find what became final or changed."""
@@ -205,6 +206,7 @@ class Advance:
             values=(*found, *provisional),
             labels=dict(self._totals.labels),
             waiting=self.waiting.labels,
+            held=self.waiting.held,
             undefined=self.undefined,
             warnings=tuple(self._intake.warnings),
         )
@@ -224,6 +226,7 @@ class Advance:
             replaced_dates=self._intake.replaced_dates,
             states=self._states,
             pending=self._intake.pending,
+            held=self._intake.held,
             lost=self._intake.lost,
             movements=movements(
                 self._calendar,

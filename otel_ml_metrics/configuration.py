@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
+    from otel_ml_metrics.declared import HoldBack
     from otel_ml_metrics.declared_labels import Labels
     from otel_ml_metrics.declared_predictions import ForeignLog
     from otel_ml_metrics.expressions import Kind
@@ -72,6 +73,9 @@ class Evaluation:
         quantiles: Of a quantile task: the predicted levels, rising, in the order of the scores; such as [0.1, 0.9].
         retention: How long `otel-ml-metrics maintain` keeps predictions and labels, in whole dates; None for ever.
             Windows keep their values all the same. At least the attribution window, the grace and one window.
+        hold_back: `{below: labels, at_most: duration}`: leave a date with fewer new labels for a later run, for which
+            it may have more, but for at most that long (default `1d`), and never where a final value could differ by
+            them. Spares reading many dates of the log for a few labels each; only ids of ours tell their date.
         weighted: Count each row as often as its `weight` says, in every measure that does not say otherwise.
         bins: Of the scores, in every measure that bins them and does not say otherwise: `logit1024`; `logit4096`, which
             tells the scores of very rare events apart; or a list of edges, for scores that are no probabilities.
@@ -103,6 +107,7 @@ class Evaluation:
     provisional: bool
     outbox_retention: Duration
     retention: Duration | None
+    hold_back: HoldBack | None
     weighted: bool
     bins: ScoreBins
     measures: tuple[Measure, ...]
@@ -131,6 +136,7 @@ class Evaluation:
         implicit_negative: Mapping[str, Any] | None = None,
         outbox_retention: str | timedelta = "30d",
         retention: str | timedelta | None = None,
+        hold_back: Mapping[str, Any] | None = None,
         weighted: bool = False,
         bins: str | Sequence[float] = SCHEME,
         classes: Sequence[str] | None = None,
@@ -161,6 +167,7 @@ class Evaluation:
         self.provisional = declared.switch("provisional", provisional)
         self.outbox_retention = declared.duration("outbox_retention", outbox_retention)
         self.retention = None if retention is None else declared.duration("retention", retention)
+        self.hold_back = declared.hold_back(hold_back)
         self.weighted = declared.switch("weighted", weighted)
         self.bins = score_bins(bins)
         self.measures, self.exact = declared_measures.measures(
@@ -250,6 +257,10 @@ class Evaluation:
         if self.resend_revisions and self.timestamps != "event":
             message = "revised values are sent again in event mode only. Say timestamps: event, or leave this out."
             raise ConfigurationError(message, "resend_revisions")
+        if self.hold_back is not None and (self.provisional or self.labels.keys):
+            which = "provisional values" if self.provisional else "labels that name an entity"
+            message = f"{which} need every label as soon as it comes. Leave hold_back or {which} out."
+            raise ConfigurationError(message, "hold_back")
         if self.provisional and self.window.us % TILES:
             message = f"provisional values need a window that {TILES} divides; {self.window} is none."
             raise ConfigurationError(message, "provisional")
@@ -286,7 +297,7 @@ def _arguments(content: object, folder: Path) -> dict[str, Any]:
 
 
 _OPTIONAL: Final = frozenset(
-    {"service", "name", "window_offset", "implicit_negative", "slices", "maturities", "retention"}
+    {"service", "name", "window_offset", "implicit_negative", "slices", "maturities", "retention", "hold_back"}
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Final, NoReturn
@@ -23,6 +24,19 @@ _OF_LABELS: Final = frozenset(
     {"entity", "file_row_number", "filename", "label", "occurred_us", "received_us", "revision"}
 )
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True)
+class HoldBack:
+    """How labels may wait for company of the same date.
+
+    Args:
+        below: A date with so many new labels is evaluated at once.
+        at_most: How long a label waits.
+    """
+
+    below: int
+    at_most: Duration
 
 
 def check_names(where: str, found: Mapping[str, Any], allowed: set[str]) -> None:
@@ -149,6 +163,20 @@ def grace(found: object, task: str) -> Duration | None:
     if "grace" not in found:
         refuse("implicit_negative", dict(found), "a mapping such as {grace: 1d}")
     return duration("implicit_negative.grace", found["grace"])
+
+
+def hold_back(found: object) -> HoldBack | None:
+    """How sparse dates wait; None where every label is taken at once."""
+    if found is None:
+        return None
+    expected = "a mapping such as {below: 1000, at_most: 1d}"
+    if not isinstance(found, Mapping):
+        refuse("hold_back", found, expected)
+    check_names("hold_back", found, {"below", "at_most"})
+    below = found.get("below")
+    if isinstance(below, bool) or not isinstance(below, int) or below < 1:
+        refuse("hold_back.below", below, f"a number of labels, from 1 on, in {expected}")
+    return HoldBack(below, duration("hold_back.at_most", found.get("at_most", "1d")))
 
 
 def maturities(found: object, attribution: Duration, grace: Duration | None) -> tuple[Duration, ...]:

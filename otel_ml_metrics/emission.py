@@ -118,10 +118,12 @@ class Waiting:
     Args:
         labels: How many.
         age_us: Since when the oldest of them does.
+        held: How many others are held back for a later run.
     """
 
     labels: int = 0
     age_us: int = 0
+    held: int = 0
 
 
 class Emission:
@@ -181,6 +183,8 @@ class Emission:
         points += [point for key in sorted(totals.closed) for point in self._completeness(key, totals)]
         points.append(self._gauge(semconv.LABELS_WAITING, self._model(), self._now, waiting.labels))
         points.append(self._gauge(semconv.LABELS_WAITING_AGE, self._model(), self._now, waiting.age_us / SECOND_US))
+        if self._evaluation.hold_back is not None:
+            points.append(self._gauge(semconv.LABELS_HELD, self._model(), self._now, waiting.held))
         return points
 
     def _completeness(self, key: str, totals: Totals) -> list[LaggingPoint]:

@@ -94,6 +94,7 @@ class Report:
             read-only query, everything that was final at `as_of`.
         labels: Labels by status, all that the ledger has seen.
         waiting: Labels that wait for their prediction.
+        held: Labels that are held back for a later run.
         undefined: Values that could not be given in this run, by reason.
         rejected_rows_file: Where this run kept invalid label rows aside; None where there were none.
         delivery: What became of the points.
@@ -108,6 +109,7 @@ class Report:
     values: tuple[Value, ...]
     labels: Mapping[str, int]
     waiting: int = 0
+    held: int = 0
     undefined: Mapping[str, int] = field(default_factory=dict)
     rejected_rows_file: str | None = None
     delivery: Delivered = field(default_factory=Delivered)
@@ -124,6 +126,7 @@ class Report:
             "values": [value.to_dict() for value in self.values],
             "labels": dict(self.labels),
             "waiting": self.waiting,
+            "held": self.held,
             "undefined": dict(self.undefined),
             "rejected_rows_file": self.rejected_rows_file,
             "delivery": asdict(self.delivery),

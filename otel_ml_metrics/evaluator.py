@@ -199,6 +199,7 @@ class Evaluator:
         if dry_run:
             message = "Measures, slices or maturities changed since the last run, which a dry run cannot take over."
             raise LedgerMismatchError(message)
+        self._see_none_held(head)
         earlier = self._rebuild(head, as_of_us, as_of_us, reread=False)
         report = self._advance(self._ledger.head(), as_of_us, dry_run=False)
         return replace(report, values=(*earlier.values, *report.values))
@@ -271,6 +272,7 @@ class Evaluator:
         start = self._calendar.window_of(since_us)
         end = self._calendar.end_of(self._calendar.window_of(until_us - 1))
         self._see_rows_from(start)
+        head = self._release(head)
         return self._send(self._rebuild(head, start, end, reread=True))
 
     def _see_rows_from(self, start: int) -> None:
@@ -283,9 +285,30 @@ class Evaluator:
             )
             raise InstantError(message)
 
-    def _advance(self, head: Head, as_of_us: int, *, dry_run: bool) -> Report:
+    def _release(self, head: Head) -> Head:
+        """Apply the labels that are held back, which would be read twice otherwise."""
+        if not len(self._ledger.held()):
+            return head
+        if self._is_extended(head):
+            message = "Measures, slices or maturities changed since the last run; evaluate up to now first."
+            raise LedgerMismatchError(message)
+        self._advance(head, head.as_of_us or 0, dry_run=False, hold_back=False)
+        return self._ledger.head()
+
+    def _see_none_held(self, head: Head) -> None:
+        """See that no label is held back which a new maturity would judge."""
+        known = (head.definition or {}).get("maturities", [])
+        if any(each.seconds_whole not in known for each in self._calendar.maturities) and len(self._ledger.held()):
+            message = (
+                "Labels are held back, which a maturity that came new would judge. Run once with the maturities as they"
+                " were and without hold_back, and then with the new ones."
+            )
+            raise LedgerMismatchError(message)
+
+    def _advance(self, head: Head, as_of_us: int, *, dry_run: bool, hold_back: bool = True) -> Report:
         self._tell(0)
-        intake = Reading(self._evaluation, self._engine, self._ledger).take(as_of_us=as_of_us)
+        reading = Reading(self._evaluation, self._engine, self._ledger)
+        intake = reading.take(as_of_us=as_of_us, hold_back=hold_back)
         step = self._step(head, intake, as_of_us)
         if dry_run:
             self._see_unmoved(head)

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
+from otel_ml_metrics.attribution.calendar import Calendar
 from otel_ml_metrics.attribution.dates import PREFIX_LENGTH, count_earlier, dates_among, id_range
+from otel_ml_metrics.attribution.holding import may_wait
 from otel_ml_metrics.attribution.tables import TILED_SUMS, values
 from otel_ml_metrics.engines import effect_statements as effects
+from otel_ml_metrics.engines import holding_statements as holding
 from otel_ml_metrics.engines import resolution_statements as resolutions
 from otel_ml_metrics.engines.text import text_sql
 from otel_ml_metrics.instants import DAY_US, SECOND_US, date_of, to_us
@@ -52,6 +55,7 @@ class Intake:
         facts: New facts by date of their prediction.
         replaced_dates: Dates whose facts are replaced.
         pending: Labels that wait for their prediction, if they changed.
+        held: Labels that are left for a later run, if they changed.
         lost: Rows of the log that repeat an id; None if there are no new ones.
         label_changes: Rows of (tile_us, version, variant, status, delay_bin, labels, delay_us, skewed) to count.
         invalid: Label rows that cannot be used.
@@ -63,6 +67,7 @@ class Intake:
     facts: dict[str, pa.Table] = field(default_factory=dict)
     replaced_dates: frozenset[str] = frozenset()
     pending: pa.Table | None = None
+    held: pa.Table | None = None
     lost: pa.Table | None = None
     label_changes: list[dict[str, object]] = field(default_factory=list)
     invalid: pa.Table | None = None
@@ -114,11 +119,16 @@ class Reading:
         self._labels = LabelIntake(evaluation, engine, ledger)
         self._log = LogIntake(evaluation, engine, ledger)
         self._plan = delta_plan(evaluation, self._log.columns)
+        self._calendar = Calendar.of(evaluation)
         self._within_us = evaluation.within.us
         self._retired_before = ledger.retired().before
 
-    def take(self, *, as_of_us: int) -> Intake:
+    def take(self, *, as_of_us: int, hold_back: bool = True) -> Intake:
         """Read the labels received up to an instant, and the segments that are new.
+
+        Args:
+            as_of_us: The instant.
+            hold_back: Whether labels may be left for a later run, where that is declared.
 
         Raises:
             ConfigurationError: The log lacks a field that the evaluation names.
@@ -138,6 +148,7 @@ class Reading:
         if self._labels.by_entity:
             self._take_outcomes(intake, logged, waiting)
         else:
+            self._hold_back(intake, logged, as_of_us=as_of_us, is_allowed=hold_back)
             self._take_facts(intake, logged, waiting)
         return intake
 
@@ -183,7 +194,7 @@ class Reading:
         for batch in self._batches(logged):
             if batch.segments is not None:
                 self._log.define("new_rows", batch.segments)
-            self._engine.define("incoming", batch.chosen("received"))
+            self._engine.define("incoming", batch.chosen("released"))
             self._engine.define("waiting", batch.chosen("waiting_before"))
             attributed = self._attribute(logged.old, has_waiting=len(waiting) > 0)
             found = self._left(attributed, has_waiting=len(waiting) > 0)
@@ -197,6 +208,21 @@ class Reading:
                 f"{too_old} labels are of predictions before {self._retired_before}, which were retired: they can be"
                 " attributed to none, and count as orphans once they have waited for as long as any."
             )
+
+    def _hold_back(self, intake: Intake, logged: Logged, *, as_of_us: int, is_allowed: bool) -> None:
+        """Define `released`: the labels to be applied now, those of earlier runs among them."""
+        before = self._ledger.held()
+        self._engine.put("held_before", before)
+        relations = ("received", "held_before") if len(before) else ("received",)
+        declared = self._evaluation.hold_back if is_allowed else None
+        days = set[int]()
+        if declared is not None and not any(each.foreign_ids for each in (*logged.old, *logged.inputs)):
+            found = holding.dated_labels(self._engine, relations)
+            days = {each.day for each in found if may_wait(each, declared, self._calendar, as_of_us=as_of_us)}
+        holding.define_without(self._engine, "released", relations, days, columns=self._labels.schema.names)
+        if days or len(before):
+            held = holding.of_days(self._engine, relations, days, columns=self._labels.schema.names)
+            intake.held = held.cast(self._labels.schema)
 
     def _count_retired(self, facts: pa.Table) -> int:
         """How many labels are of predictions that were retired, as far as their ids tell."""

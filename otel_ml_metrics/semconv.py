@@ -132,6 +132,9 @@ LABELS: Final = MetricDefinition(f"{PREFIX}.labels", "counter", "{label}", "Labe
 LABELS_WAITING: Final = MetricDefinition(
     f"{PREFIX}.labels.waiting", "gauge", "{label}", "Labels that wait for their prediction."
 )
+LABELS_HELD: Final = MetricDefinition(
+    f"{PREFIX}.labels.held", "gauge", "{label}", "Labels that are held back for a later run, where that is declared."
+)
 LABELS_WAITING_AGE: Final = MetricDefinition(
     f"{PREFIX}.labels.waiting.age", "gauge", "s", "Time since the oldest label that waits for its prediction came in."
 )
@@ -177,6 +180,7 @@ LAGGING_METRICS: Final = (
     LABELS,
     LABELS_WAITING,
     LABELS_WAITING_AGE,
+    LABELS_HELD,
     LABELS_SKEWED,
     LABEL_DELAY,
     LABEL_COMPLETENESS,

@@ -46,10 +46,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.xdist_group(marker))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _prefect_home() -> Iterator[None]:
-    """Remove Prefect's folder when the worker is done with it."""
-    yield
+def pytest_unconfigure() -> None:
+    """Remove Prefect's folder: every worker has one, and so has the process that starts them."""
     shutil.rmtree(PREFECT_HOME, ignore_errors=True)
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 PREFIX_LENGTH: Final = 8
 """Leading characters that are compared: of an id of ours the top 32 of 48 bits, which is a step of 65.536 seconds."""
 
-_OURS: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-7"
+OURS: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-7"
+"""Regular expression of ids that tell their instant."""
 
 
 def id_range(day: str) -> tuple[str, str]:
@@ -42,7 +43,7 @@ def count_earlier(ids: pa.ChunkedArray[Any], day: str) -> int:
     >>> count_earlier(pa.chunked_array([["013dec17-8fff-7000-8000-000000000001", "a-1"]]), "2013-04-09")
     1
     """
-    ours = pc.match_substring_regex(ids, _OURS)
+    ours = pc.match_substring_regex(ids, OURS)
     earlier = pc.less(ids, pa.scalar(id_range(day)[0], ids.type))
     return int(pc.sum(pc.and_(ours, earlier).cast(pa.int64())).as_py() or 0)
 

@@ -119,7 +119,8 @@ def arm_names(arms: Iterable[Arm]) -> dict[Arm, str]:
 def labels_line(report: Report) -> str:
     """Say in a line which labels the ledger has seen."""
     seen = [f"{count:,} {status}" for status, count in report.labels.items() if count]
-    return f"Labels: {', '.join(seen) or 'none'}; {report.waiting:,} wait for their prediction."
+    held = f", {report.held:,} are held back for a later run" if report.held else ""
+    return f"Labels: {', '.join(seen) or 'none'}; {report.waiting:,} wait for their prediction{held}."
 
 
 def plain_console() -> Console:

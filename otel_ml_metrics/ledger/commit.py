@@ -84,6 +84,7 @@ class Commit:
         replaced_dates: Dates whose facts are replaced, not added to.
         states: All sums of the tiles that changed, by tile.
         pending: Labels that wait, if they changed.
+        held: Labels that are held back, if they changed.
         lost: Repeated predictions, if they changed.
         movements: By start of the window, how the run moved it.
         points: Outbox rows: series, time and point as JSON.
@@ -101,6 +102,7 @@ class Commit:
     replaced_dates: frozenset[str] = frozenset()
     states: Mapping[int, pa.Table] = field(default_factory=dict)
     pending: pa.Table | None = None
+    held: pa.Table | None = None
     lost: pa.Table | None = None
     movements: Mapping[int, Movement] = field(default_factory=dict)
     points: Sequence[tuple[str, int, str]] = ()

@@ -65,6 +65,11 @@ def files(facts: pa.Schema) -> list[Exported]:
             lambda connection: _aside(connection, "pending", facts),
         ),
         Exported(
+            "held_labels.parquet",
+            "Labels that are held back for a later run.",
+            lambda connection: _aside(connection, "held", facts),
+        ),
+        Exported(
             "repeated_predictions.parquet",
             "Rows of the prediction log whose id an earlier row has; they count for nothing.",
             lambda connection: _aside(connection, "lost", LOST),

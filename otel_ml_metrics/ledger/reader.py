@@ -109,6 +109,10 @@ class LedgerReader:
         """Labels that wait for their prediction."""
         return self._aside("pending", self.fact_schema)
 
+    def held(self) -> pa.Table:
+        """Labels that are left for a later run."""
+        return self._aside("held", self.fact_schema)
+
     def lost(self) -> pa.Table:
         """Rows of the prediction log that repeat an id."""
         return self._aside("lost", LOST)

@@ -76,7 +76,7 @@ state_block: Final = sa.Table(
 aside: Final = sa.Table(
     "aside",
     metadata,
-    sa.Column("name", sa.String(16), primary_key=True, comment="pending: labels that wait; lost: repeated predictions"),
+    sa.Column("name", sa.String(16), primary_key=True, comment="pending, held: labels; lost: predictions; retired"),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("rows", sa.LargeBinary, nullable=False),
 )

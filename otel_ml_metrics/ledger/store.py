@@ -125,7 +125,7 @@ class Ledger(LedgerReader):
                 blocks.add_facts(connection, date, facts, version)
             states = [(tile, version, encode(sums)) for tile, sums in sorted(commit.states.items())]
             rows.replace(connection, schema.state_block, ("tile_us", "version", "sums"), states)
-            asides = (("pending", commit.pending), ("lost", commit.lost))
+            asides = (("pending", commit.pending), ("held", commit.held), ("lost", commit.lost))
             kept = [(name, version, encode(table)) for name, table in asides if table is not None]
             rows.replace(connection, schema.aside, ("name", "version", "rows"), kept)
             _write_movements(connection, commit.movements, version)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_ml_metrics.evaluator import Evaluator
 from otel_ml_metrics.instants import Duration
-from tests.evaluation.material import DAY, START, Fact, Prediction, World
+from tests.evaluation.material import DAY, START, Fact, Prediction, World, native_id
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,6 +33,10 @@ class Story:
         """Log a prediction, in a segment of its own."""
         row = Prediction(id=identity, predicted_at=instant(at), prediction=decision, **fields)
         self._world.log([row], name=f"{next(self._names):06}")
+
+    def new_id(self, *, at: str = "0h") -> str:
+        """An id as a monitor makes it for a prediction of an instant."""
+        return native_id(instant(at), next(self._names))
 
     def label(self, identity: str = "p-1", *, late: bool = True, at: str = "2h", **named: Any) -> None:
         """Write a label, in a file of its own; of a customer, `happened` says when the outcome was."""
@@ -74,7 +78,7 @@ class Story:
     def _tell(self, report: Report) -> None:
         for value in sorted(report.values, key=lambda each: Duration(each.maturity).us):
             print(_told(value))  # noqa: T201  # pages show what is printed
-        counts = {**report.labels, "waiting": report.waiting}
+        counts = {**report.labels, "waiting": report.waiting, "held": report.held}
         print("labels:", ", ".join(f"{n} {status}" for status, n in counts.items() if n) or "none")  # noqa: T201
         for warning in report.warnings:
             print("warning:", warning.replace(str(self._world.folder), "..."))  # noqa: T201

@@ -182,6 +182,9 @@ class World:
             "by": settings.by,
             "provisional": settings.provisional,
         }
+        if settings.hold_back is not None:
+            below, at_most_us = settings.hold_back
+            defaults["hold_back"] = {"below": below, "at_most": timedelta(microseconds=at_most_us)}
         if settings.grace_us is not None:
             defaults["implicit_negative"] = {"grace": timedelta(microseconds=settings.grace_us)}
         return Evaluation(**defaults | given)

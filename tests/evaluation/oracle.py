@@ -67,6 +67,7 @@ class Settings:
         within_us: How long before an outcome a prediction of the entity may lie.
         take: The `last` prediction before an outcome, or `all` of them.
         aggregate: What several labels of a prediction say: the `last` one, `any` or the `sum`.
+        hold_back: Labels below which a date waits for more, and for how long: not even then is a final value another.
     """
 
     window_us: int = DAY_US
@@ -83,6 +84,7 @@ class Settings:
     within_us: int | None = None
     take: str = "last"
     aggregate: str = "last"
+    hold_back: tuple[int, int] | None = None
 
     @property
     def ages_us(self) -> list[int]:

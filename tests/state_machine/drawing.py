@@ -65,6 +65,7 @@ _SILENCE: Final = {"grace_us": st.just(6 * HOUR_US)}
 
 FAMILIES: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
     "ids": _BINARY,
+    "held": _BINARY | {"hold_back": st.tuples(st.sampled_from([2, 4]), st.sampled_from([6 * HOUR_US, 9 * DAY_US]))},
     "silence": _BINARY | _SILENCE,
     "provisional": _BINARY | {"provisional": st.just(True)},
     "entities": _BINARY | _ENTITY,
@@ -96,10 +97,11 @@ class Start:
 @st.composite
 def starts(draw: st.DrawFn, family: str) -> Start:
     """A start of a family."""
-    native = draw(st.lists(st.booleans(), min_size=IDS, max_size=IDS))
+    settings = draw(st.builds(Settings, **_ALWAYS | FAMILIES[family]))
+    is_native = st.booleans() if settings.hold_back is None else st.just(True)
+    native = draw(st.lists(is_native, min_size=IDS, max_size=IDS))
     moments = draw(st.lists(st.sampled_from(MOMENTS), min_size=IDS, max_size=IDS))
     ids = [native_id(START + moments[at], at) if native[at] else f"p-{at}" for at in range(IDS)]
-    settings = draw(st.builds(Settings, **_ALWAYS | FAMILIES[family]))
     return Start(settings, tuple(ids), tuple(moments), draw(st.sampled_from(["parquet", "csv"])))
 
 
@@ -164,11 +166,13 @@ def _entities(draw: st.DrawFn, start: Start) -> dict[str, Any]:
 
 def other_settings(settings: Settings) -> st.SearchStrategy[Settings]:
     """The same evaluation with other measures, slices or maturities, which a ledger takes over."""
-    return st.one_of(
+    others = [
         st.sampled_from(MEASURES[settings.task]).map(lambda names: replace(settings, measures=names)),
         st.sampled_from(SLICES).map(lambda fields: replace(settings, slices=fields)),
-        st.sampled_from(MATURITIES).map(lambda ages: replace(settings, maturities_us=ages)),
-    )
+    ]
+    if settings.hold_back is None:
+        others.append(st.sampled_from(MATURITIES).map(lambda ages: replace(settings, maturities_us=ages)))
+    return st.one_of(others)
 
 
 def line_of(fact: Fact, settings: Settings) -> Line:

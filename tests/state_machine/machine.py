@@ -152,6 +152,8 @@ class Life(RuleBasedStateMachine):
         """Where no file changed, a range that is evaluated again says nothing new."""
         if any(file.has_changed for file in self.model.files.values()):
             return
+        if self.is_extended and self.settings.hold_back is not None:
+            return
         is_extended = self.is_extended
         self.model.settings = self.settings
         report = self.evaluator.backfill(START + first, START + first + days * DAY)
@@ -214,6 +216,8 @@ class Life(RuleBasedStateMachine):
             [value for value in report.values if value.stage == "provisional"],
             self.model.values(head_us, stage="provisional"),
         )
+        if report.held:  # their status is told when they are applied
+            return
         statuses = self.model.statuses()
         assert {name: count for name, count in self.counts(report) if name in statuses} == statuses
 

@@ -16,7 +16,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "stateful_step_count": 8,
     "suppress_health_check": list(HealthCheck),
 }
-LIVES: Final = 250
+LIVES: Final = 225
 """In the long form, of each family."""
 
 
