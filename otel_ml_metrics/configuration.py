@@ -264,6 +264,10 @@ class Evaluation:
         if self.provisional and self.window.us % TILES:
             message = f"provisional values need a window that {TILES} divides; {self.window} is none."
             raise ConfigurationError(message, "provisional")
+        self._check_measures()
+
+    def _check_measures(self) -> None:
+        """See that the measures have the columns and the slices that they need."""
         for at, measure in enumerate(self.measures):
             if measure.over is not None and measure.over not in self.slice_fields:
                 message = f"{measure.over!r} is no slice, so there are no groups. Name it under slices: as well."
