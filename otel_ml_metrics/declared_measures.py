@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from otel_ml_metrics.declared import check_names, items, number, refuse, switch
-from otel_ml_metrics.errors import ConfigurationError, ExpressionError, suggest
+from otel_ml_metrics.errors import ConfigurationError, ExpressionError
 from otel_ml_metrics.expressions import Expression
 from otel_ml_metrics.importable import imported
 from otel_ml_metrics.measures import custom, profit
@@ -14,7 +14,7 @@ from otel_ml_metrics.measures.adapted import at_threshold
 from otel_ml_metrics.measures.exact import Exact, exact_measure
 from otel_ml_metrics.measures.facts import Facts
 from otel_ml_metrics.measures.measure import Measure
-from otel_ml_metrics.measures.named import SWITCHES, built_in, switched
+from otel_ml_metrics.measures.named import SWITCHES, built_in, switched, unfit
 from otel_ml_metrics.measures.score_bins import LOGGED, ScoreBins, bins_scores, rebinned, score_bins
 from otel_ml_metrics.measures.table import MEASURES, factories_for, measures_for
 
@@ -89,11 +89,9 @@ def _measure(
     if isinstance(found, str) and found not in known and found in factories_for(task, classes):
         return _mapped(where, {"measure": found}, task, classes, weighted=weighted, bins=bins)  # says what it needs
     if not isinstance(found, Measure) and (not isinstance(found, str) or found not in known):
-        hint = suggest(found, known) if isinstance(found, str) else ""
-        message = f"{found!r} is no measure of a {task} task. {hint}"
-        raise ConfigurationError(message, where)
+        raise ConfigurationError(unfit(found, task, known), where)
     measure = found if isinstance(found, Measure) else known[found]
-    measure = _binned(where, _fitting(where, measure, task), {}, bins)
+    measure = _binned(where, _fitting(where, measure, task, classes), {}, bins)
     return switched(measure, is_weighted=weighted, interval=None)
 
 
@@ -107,7 +105,7 @@ def _mapped(
         if isinstance(made, Exact):
             check_names(where, found, {*_FACTS, "exact", "of"})
             return made
-        made = _binned(where, _fitting(where, made, task), found, bins)
+        made = _binned(where, _fitting(where, made, task, classes), found, bins)
         return switched(made, is_weighted=is_weighted, interval=found.get("interval"))
     except ConfigurationError as error:
         inner = error.where if error.where.startswith(where) else f"{where}.{error.where}".rstrip(".")
@@ -134,9 +132,12 @@ def _made(where: str, plain: Mapping[str, Any], task: str, classes: Sequence[str
     return _custom(where, plain)
 
 
-def _fitting(where: str, measure: Measure, task: str) -> Measure:
+def _fitting(where: str, measure: Measure, task: str, classes: Sequence[str]) -> Measure:
     if task not in measure.tasks:
-        message = f"{measure.name!r} does not fit a {task} task: it is for {' or '.join(sorted(measure.tasks))}."
+        message = (
+            f"{measure.name!r} does not fit a {task} task: it is for {' or '.join(sorted(measure.tasks))}."
+            f" Fit for it: {', '.join(measures_for(task, classes))}."
+        )
         raise ConfigurationError(message, where)
     Facts(name=measure.name, unit=measure.unit, description=measure.description, direction=measure.direction)
     return measure

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, rows_where, values
+from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, rows_where, slice_text, values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from otel_ml_metrics.engines.port import Engine
 
@@ -57,13 +56,7 @@ def _slices(wide: pa.Table, fields: Sequence[str]) -> pa.StringArray:
 def _text_of(fields: Sequence[str], row: tuple[Any, ...]) -> str:
     """The slice of a row that has a value of each field, and then a flag of each that is 0 where the value counts."""
     grouped = zip(fields, row[: len(fields)], row[len(fields) :], strict=True)
-    named = {field: value for field, value, flag in grouped if flag == 0}
-    return slice_text(named)
-
-
-def slice_text(named: Mapping[str, str]) -> str:
-    """How a slice is written in a key: its fields in order, so that equal slices are equal texts."""
-    return json.dumps(named, ensure_ascii=False, sort_keys=True)
+    return slice_text({field: value for field, value, flag in grouped if flag == 0})
 
 
 def add_up(engine: Engine, parts: Sequence[pa.Table]) -> dict[int, pa.Table]:
