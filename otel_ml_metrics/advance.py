@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyarrow import csv
 
-from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, values
+from otel_ml_metrics.attribution.bounding import bounded, bounds_of
+from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, rows_where, sums_over_all, values
+from otel_ml_metrics.declared import MOST_SLICES
 from otel_ml_metrics.definition import definition_of
 from otel_ml_metrics.emission import Emission, Totals, Waiting, changed, split_key
 from otel_ml_metrics.engines.results import add_up
@@ -19,6 +21,7 @@ from otel_ml_metrics.instants import from_us
 from otel_ml_metrics.ledger.commit import Commit
 from otel_ml_metrics.movement import Moved, movements
 from otel_ml_metrics.retired import as_retired
+from otel_ml_metrics.valuation import most_folded
 
 if TYPE_CHECKING:
     from otel_ml_metrics.attribution.calendar import Calendar, Judgement
@@ -80,6 +83,7 @@ class Advance:
         self._states = self._new_states(engine, rebuilt)
         self._tiles = sorted({*ledger.tiles(), *self._states})
         self.waiting = self._count_labels()
+        self._count_left_out()
         self._judge()
 
     def _new_states(self, engine: Engine, rebuilt: frozenset[int]) -> dict[int, pa.Table]:
@@ -89,20 +93,37 @@ class Advance:
             return {}
         empty = TILED_SUMS.empty_table().drop_columns(["tile_us"])
         earlier = self._ledger.states(tiles - rebuilt).select(TILED_SUMS.names)
-        return dict.fromkeys(rebuilt, empty) | add_up(engine, [earlier, delta])
+        added = add_up(engine, [earlier, delta])
+        kept = {tile: bounded(sums, rows_where(earlier, "tile_us", tile)) for tile, sums in added.items()}
+        return dict.fromkeys(rebuilt, empty) | kept
 
     def _count_labels(self) -> Waiting:
         """Count the labels by status; those that wait."""
         for row in self._intake.label_changes:
             self._totals.add_label(**row)  # type: ignore[arg-type]  # a row of the engine has the names of the arguments
         if self._intake.invalid is not None:
-            self._totals.labels["invalid"] += len(self._intake.invalid)
+            self._totals.add_invalid(values(self._intake.invalid, "problem"))
         pending = self._ledger.pending() if self._intake.pending is None else self._intake.pending
         received = values(pending, "received_us")
         alive = [each for each in received if each >= self._as_of_us - self._evaluation.horizon.us]
         self._totals.labels["orphan"] = len(received) - len(alive)
         held = self._ledger.held() if self._intake.held is None else self._intake.held
         return Waiting(len(alive), self._as_of_us - min(alive, default=self._as_of_us), len(held))
+
+    def _count_left_out(self) -> None:
+        """Count the labelled rows that measures left out: what the ledger has of each reason, and what is added now."""
+        exclusions = self._evaluation.exclusions
+        keys = [each.key for each in self._evaluation.left_out_counts]
+        added = sums_over_all(self._intake.delta, keys)
+        replaced = sums_over_all(self._ledger.states(self._rebuilt), keys)
+        earlier = (self._head.definition or {}).get("left_out", [])
+        kept = {
+            each.reason: self._totals.left_out.get(each.reason, 0) - each.count(replaced)
+            for each in exclusions
+            if each.reason in earlier
+        }
+        counts = {each.reason: kept.get(each.reason, 0) + each.count(added) for each in exclusions}
+        self._totals.left_out = {reason: count for reason, count in counts.items() if count}
 
     def _judge(self) -> None:
         """Find what became final or changed."""
@@ -217,11 +238,24 @@ class Advance:
             ledger_version=self._head.version,
             values=(*found, *provisional),
             labels=dict(self._totals.labels),
+            invalid=dict(self._totals.invalid),
+            left_out=dict(self._totals.left_out),
             waiting=self.waiting.labels,
             held=self.waiting.held,
             undefined=self.undefined,
-            warnings=(*self._intake.warnings, *self._renewed.warnings),
+            folded=most_folded(self.groups.values()),
+            warnings=(*self._intake.warnings, *self._renewed.warnings, *self._warn_of_bounds()),
         )
+
+    def _warn_of_bounds(self) -> list[str]:
+        """Say which fields have more values than the ledger tells apart."""
+        kinds = {kind for sums in self._states.values() for kind in bounds_of(distinct(sums, "slice"))}
+        return [
+            f"There are more than {MOST_SLICES:,} slices by {', '.join(kind)} in a window. The ledger tells that many"
+            " apart, chosen by name, and the rest is in (other): so the largest of them may not be the largest of all."
+            " Slice by something with fewer values."
+            for kind in sorted(kinds)
+        ]
 
     def commit(self) -> Commit:
         """Everything that changes, for one transaction."""

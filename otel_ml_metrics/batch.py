@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -49,12 +50,13 @@ class Fault:
 
 
 class Row(NamedTuple):
-    """One recorded prediction, as it waits in the buffer."""
+    """One recorded prediction, as it waits in the buffer; `large` is its bytes beyond those that any row may have."""
 
     predicted_at: int
     prediction_id: str
     context: object
     fields: Mapping[str, object]
+    large: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,20 @@ class PredictionBatch:
     def __len__(self) -> int:
         return len(self.predicted_at)
 
+    @cached_property
+    def size(self) -> int:
+        """Bytes that it holds, about."""
+        texts = sum(sum(map(len, column.values)) + column.codes.nbytes for column in self.slices.values())
+        return texts + self.predicted_at.nbytes + sum(map(_size_of_column, self.values.values()))
+
     def columns(self) -> Mapping[str, NDArray[Any]]:
         """Every column that a row expression can use; one that no row has is missing throughout."""
         return _Columns(self)
+
+
+def _size_of_column(column: NDArray[Any]) -> int:
+    texts = sum(len(value) for value in column if isinstance(value, str)) if column.dtype == object else 0
+    return column.nbytes + texts
 
 
 class _Columns(Mapping[str, NDArray[Any]]):

@@ -11,6 +11,7 @@ from otel_ml_metrics import declared, declared_labels, declared_measures, declar
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError
 from otel_ml_metrics.instants import Duration
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
+from otel_ml_metrics.measures.exclusions import Exclusion, exclusions_of
 from otel_ml_metrics.measures.measure import Measure, states_of
 from otel_ml_metrics.yaml_source import read_yaml
 
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from otel_ml_metrics.declared_predictions import ForeignLog
     from otel_ml_metrics.expressions import Kind
     from otel_ml_metrics.measures.exact import Exact
+    from otel_ml_metrics.measures.sums import Sum
     from otel_ml_metrics.measures.totals import State
 
 TASKS: Final = ("binary", "multiclass", "regression")
 SPLITS: Final = ("version", "variant")
 TIMESTAMPS: Final = ("emit", "event")
+MOST_SUPPORT: Final = 1_000_000_000
 TILES: Final = 24
 """A provisional value grows in steps of a 24th of its window."""
 
@@ -57,7 +60,11 @@ class Evaluation:
         window: Length of a window.
         window_offset: Shift of the windows against 1970-01-01T00:00Z, shorter than the window.
         maturities: Ages at which predictions are judged; the attribution window is always the last.
-        slices: Fields, or lists of fields to cross, whose values are evaluated apart.
+        slices: Fields, or lists of fields to cross, whose values are evaluated apart; or mappings such as
+            `{field: merchant, top: 50}` or `{fields: [carrier, origin], top: 50}`. Of each, the `top` slices with the
+            most predictions in a window (1,000 by default) are told apart, and the rest are one slice, `(other)`.
+        minimum_support: Rows that a value has to rest on. Of a window, version and slice with fewer, nothing but their
+            number is given.
         by: Which of `version` and `variant` split values; what is left out is merged.
         timestamps: `emit` (gauges are the current state) or `event` (points carry their window's end).
         resend_revisions: In event mode, send a revised final value again.
@@ -92,7 +99,8 @@ class Evaluation:
     attribution_window: Duration
     maturities: tuple[Duration, ...]
     grace: Duration | None
-    slices: tuple[tuple[str, ...], ...]
+    tops: dict[tuple[str, ...], int]
+    minimum_support: int
     by: tuple[str, ...]
     timestamps: str
     resend_revisions: bool
@@ -103,6 +111,7 @@ class Evaluation:
     weighted: bool
     measures: tuple[Measure, ...]
     exact: tuple[Exact, ...]
+    exclusions: tuple[Exclusion, ...]
 
     def __init__(
         self,
@@ -119,7 +128,8 @@ class Evaluation:
         window: str | timedelta = "1d",
         window_offset: str | timedelta | None = None,
         maturities: Sequence[str | timedelta] = (),
-        slices: Sequence[str | Sequence[str]] = (),
+        slices: Sequence[str | Sequence[str] | Mapping[str, Any]] = (),
+        minimum_support: int = 1,
         by: Sequence[str] = SPLITS,
         timestamps: str = "emit",
         resend_revisions: bool = False,
@@ -146,7 +156,8 @@ class Evaluation:
         self.attribution_window = declared.duration("attribution_window", attribution_window)
         self.grace = declared.grace(implicit_negative, self.task)
         self.maturities = declared.maturities(maturities, self.attribution_window, self.grace)
-        self.slices = declared.slices(slices)
+        self.tops = declared.slices(slices)
+        self.minimum_support = declared.whole("minimum_support", minimum_support, least=1, most=MOST_SUPPORT)
         self.by = tuple(
             declared.choice(f"by[{at}]", split, SPLITS) for at, split in enumerate(declared.items("by", by))
         )
@@ -160,6 +171,7 @@ class Evaluation:
         self.measures, self.exact = declared_measures.measures(
             measures, self.task, classes=self.classes, weighted=self.weighted
         )
+        self.exclusions = exclusions_of(self.measures, self.classes)
         self._check()
 
     @classmethod
@@ -193,6 +205,11 @@ class Evaluation:
         return self.labels.window or self.attribution_window
 
     @property
+    def slices(self) -> tuple[tuple[str, ...], ...]:
+        """The fields that are sliced by, alone or crossed."""
+        return tuple(self.tops)
+
+    @property
     def slice_fields(self) -> tuple[str, ...]:
         """Every field that slices, once, in a fixed order."""
         return tuple(sorted({field for fields_crossed in self.slices for field in fields_crossed}))
@@ -206,6 +223,17 @@ class Evaluation:
     def states(self) -> tuple[State, ...]:
         """The sums that measures need, each once."""
         return states_of(self.measures)
+
+    @property
+    def left_out_counts(self) -> tuple[Sum, ...]:
+        """The sums that count what measures leave out, each once."""
+        return tuple(dict.fromkeys(each for exclusion in self.exclusions for each in exclusion.sums))
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Names of the columns that a row needs for the measures."""
+        needed: list[Sum | Measure | Exact] = [*self.all_measures, *self.left_out_counts]
+        return frozenset[str]().union(*(each.columns() for each in needed))
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -222,8 +250,7 @@ class Evaluation:
             ID_GROUP: "number",
         }
         slices: dict[str, Kind] = dict.fromkeys(self.slice_fields, "string")
-        needed = {column for measure in self.all_measures for column in measure.columns()}
-        others: dict[str, Kind] = dict.fromkeys(sorted(needed - known.keys()), "number")
+        others: dict[str, Kind] = dict.fromkeys(sorted(self.columns - known.keys()), "number")
         return others | known | slices
 
     def _check_retention(self) -> None:

@@ -20,6 +20,12 @@ _PASSWORD: Final = re.compile(r"(?<=:)[^:/@]+(?=@)")
 _OF_LABELS: Final = frozenset(
     {"entity", "file_row_number", "filename", "label", "occurred_us", "received_us", "revision"}
 )
+TOP_SLICES: Final = 1_000
+"""Slices of one field, or of fields that are crossed, that are told apart in a window unless more are asked for."""
+
+MOST_SLICES: Final = 10_000
+"""As many as can be asked for, and as the ledger tells apart."""
+
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -76,6 +82,13 @@ def switch(where: str, found: object) -> bool:
     """True or false."""
     if not isinstance(found, bool):
         refuse(where, found, "true or false")
+    return found
+
+
+def whole(where: str, found: object, *, least: int, most: int) -> int:
+    """A whole number in a range."""
+    if isinstance(found, bool) or not isinstance(found, int) or not least <= found <= most:
+        refuse(where, found, f"a whole number from {least:,} to {most:,}")
     return found
 
 
@@ -162,25 +175,44 @@ def maturities(found: object, attribution: Duration, grace: Duration | None) -> 
     return tuple(ages[seconds] for seconds in sorted(ages))
 
 
-def slices(found: object) -> tuple[tuple[str, ...], ...]:
-    """Fields, and lists of fields to cross, each once."""
-    crossed: dict[tuple[str, ...], None] = {}
+def slices(found: object) -> dict[tuple[str, ...], int]:
+    """Fields, and lists of fields to cross, each once; and how many slices of each are told apart in a window."""
+    crossed: dict[tuple[str, ...], int] = {}
     for at, item in enumerate(items("slices", found)):
         where = f"slices[{at}]"
-        names = [item] if isinstance(item, str) else list(items(where, item))
+        fields, top = _with_top(where, item) if isinstance(item, Mapping) else (item, TOP_SLICES)
+        names = [fields] if isinstance(fields, str) else list(items(where, fields))
         for name in names:
-            if not isinstance(name, str) or not _FIELD.fullmatch(name):
-                refuse(where, name, "the name of a field: letters, digits and _, a letter first")
-            if name in _OF_LABELS:
-                message = f"{name!r} is the name of a column that labels have here. Log the field under another name."
-                raise ConfigurationError(message, where)
-            if name in RESERVED_FIELDS:
-                message = f"{name!r} is a name of our own and no slice; version and variant split values under by:."
-                raise ConfigurationError(message, where)
+            _check_slice_field(where, name)
         if not names or len(set(names)) < len(names):
             refuse(where, item, "a field, or a list of different fields")
-        crossed[tuple(sorted(names))] = None
-    return tuple(crossed)
+        if crossed.setdefault(tuple(sorted(names)), top) != top:
+            refuse(where, item, f"one top for {', '.join(names)}: it is there before with another one")
+    return crossed
+
+
+def _with_top(where: str, found: Mapping[Any, Any]) -> tuple[object, int]:
+    """What a mapping says: one field or several to cross, and their top."""
+    check_names(where, found, {"field", "fields", "top"})
+    if len(found.keys() & {"field", "fields"}) != 1:
+        refuse(
+            where, dict(found), "a mapping such as {field: merchant, top: 50} or {fields: [carrier, origin], top: 50}"
+        )
+    if "field" in found and not isinstance(found["field"], str):
+        refuse(f"{where}.field", found["field"], "the name of one field; several stand under fields:")
+    top = whole(f"{where}.top", found.get("top", TOP_SLICES), least=1, most=MOST_SLICES)
+    return found.get("field", found.get("fields")), top
+
+
+def _check_slice_field(where: str, name: object) -> None:
+    if not isinstance(name, str) or not _FIELD.fullmatch(name):
+        refuse(where, name, "the name of a field: letters, digits and _, a letter first")
+    if name in _OF_LABELS:
+        message = f"{name!r} is the name of a column that labels have here. Log the field under another name."
+        raise ConfigurationError(message, where)
+    if name in RESERVED_FIELDS:
+        message = f"{name!r} is a name of our own and no slice; version and variant split values under by:."
+        raise ConfigurationError(message, where)
 
 
 def with_environment(where: str, found: str) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from otel_ml_metrics.declared import check_names, items, refuse, switch
-from otel_ml_metrics.errors import ConfigurationError, ExpressionError, suggest
+from otel_ml_metrics.errors import ConfigurationError, ExpressionError
 from otel_ml_metrics.expressions import Expression
 from otel_ml_metrics.importable import imported
 from otel_ml_metrics.measures import custom
 from otel_ml_metrics.measures.exact import Exact, exact_measure
 from otel_ml_metrics.measures.facts import Facts
 from otel_ml_metrics.measures.measure import Measure
-from otel_ml_metrics.measures.named import SWITCHES, built_in, switched
+from otel_ml_metrics.measures.named import SWITCHES, built_in, switched, unfit
 from otel_ml_metrics.measures.table import MEASURES, measures_for
 
 _FACTS: Final = ("name", "unit", "description", "direction", "rows")
@@ -70,11 +70,9 @@ def _measure(where: str, found: object, task: str, classes: Sequence[str], *, we
         return _mapped(where, found, task, classes, weighted=weighted)
     known = measures_for(task, classes)
     if not isinstance(found, Measure) and (not isinstance(found, str) or found not in known):
-        hint = suggest(found, known) if isinstance(found, str) else ""
-        message = f"{found!r} is no measure of a {task} task. {hint}"
-        raise ConfigurationError(message, where)
+        raise ConfigurationError(unfit(found, task, known), where)
     measure = found if isinstance(found, Measure) else known[found]
-    return switched(_fitting(where, measure, task), is_weighted=weighted, interval=None)
+    return switched(_fitting(where, measure, task, classes), is_weighted=weighted, interval=None)
 
 
 def _mapped(
@@ -87,7 +85,7 @@ def _mapped(
         if isinstance(made, Exact):
             check_names(where, found, {*_FACTS, "exact", "of", "weighted"})
             return made.fitted(task, classes, weighted=is_weighted)
-        return switched(_fitting(where, made, task), is_weighted=is_weighted, interval=found.get("interval"))
+        return switched(_fitting(where, made, task, classes), is_weighted=is_weighted, interval=found.get("interval"))
     except ConfigurationError as error:
         inner = error.where if error.where.startswith(where) else f"{where}.{error.where}".rstrip(".")
         raise ConfigurationError(error.message, inner) from error
@@ -109,9 +107,12 @@ def _made(where: str, plain: Mapping[str, Any], task: str, classes: Sequence[str
     return _custom(where, plain)
 
 
-def _fitting(where: str, measure: Measure, task: str) -> Measure:
+def _fitting(where: str, measure: Measure, task: str, classes: Sequence[str]) -> Measure:
     if task not in measure.tasks:
-        message = f"{measure.name!r} does not fit a {task} task: it is for {' or '.join(sorted(measure.tasks))}."
+        message = (
+            f"{measure.name!r} does not fit a {task} task: it is for {' or '.join(sorted(measure.tasks))}."
+            f" Fit for it: {', '.join(measures_for(task, classes))}."
+        )
         raise ConfigurationError(message, where)
     Facts(name=measure.name, unit=measure.unit, description=measure.description, direction=measure.direction)
     return measure

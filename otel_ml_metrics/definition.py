@@ -32,6 +32,7 @@ def definition_of(evaluation: Evaluation) -> dict[str, Any]:
         "maturities": sorted(maturity.seconds_whole for maturity in evaluation.maturities),
         "slices": sorted(list(fields) for fields in evaluation.slices),
         "measures": measures,
+        "left_out": [exclusion.reason for exclusion in evaluation.exclusions],
     }
     if evaluation.sample < 1:
         said["sample"] = evaluation.sample

@@ -37,6 +37,8 @@ class Totals:
 
     Args:
         labels: Labels by status.
+        invalid: Those that cannot be used, by reason.
+        left_out: Labelled predictions that measures had to leave out, by reason.
         delays: By version and variant, as JSON: counts per bin of the delay, and their sum in microseconds.
         revisions: Revised final values by version and variant, as JSON.
         undefined: Values that could not be given, by reason.
@@ -47,6 +49,8 @@ class Totals:
     """
 
     labels: dict[str, int] = field(default_factory=lambda: dict.fromkeys(semconv.LABEL_STATUSES, 0))
+    invalid: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     delays: dict[str, list[int]] = field(default_factory=dict)
     revisions: dict[str, int] = field(default_factory=dict)
     undefined: dict[str, int] = field(default_factory=dict)
@@ -89,6 +93,13 @@ class Totals:
         kept = self.delays.setdefault(split_key(version, variant), [0] * (bins + 1))
         kept[delay_bin] += labels
         kept[bins] += delay_us
+
+    def add_invalid(self, problems: Iterable[str]) -> None:
+        """Count labels that cannot be used by what is wrong with them."""
+        for problem in problems:
+            self.labels["invalid"] += 1
+            reason = problem.replace(" ", "_")
+            self.invalid[reason] = self.invalid.get(reason, 0) + 1
 
     def add_closed(self, key: str, window_us: int, labelled: Mapping[int, int]) -> None:
         """Note how many predictions of a complete window were labelled at each maturity; old windows are forgotten."""
@@ -176,7 +187,15 @@ class Emission:
                 (semconv.EVALUATION_REVISIONS, self._split(*json.loads(key)), count)
                 for key, count in sorted(totals.revisions.items())
             ),
-            *((semconv.EVALUATION_UNDEFINED, {semconv.REASON: why}, n) for why, n in sorted(totals.undefined.items())),
+            *(
+                (metric, {semconv.REASON: why}, count)
+                for metric, counts in (
+                    (semconv.LABELS_INVALID, totals.invalid),
+                    (semconv.EVALUATION_UNDEFINED, totals.undefined),
+                    (semconv.EVALUATION_LEFT_OUT, totals.left_out),
+                )
+                for why, count in sorted(counts.items())
+            ),
         ]
         points = [self._counter(totals, *each) for each in counters]
         points += [self._delays(key, kept) for key, kept in sorted(totals.delays.items())]
@@ -208,7 +227,9 @@ class Emission:
             self._gauge(semconv.EVALUATION_SUPPORT, attributes, time, group.labelled),
             self._gauge(semconv.EVALUATION_WINDOW_END, attributes, time, end),
         ]
-        if group.coverage is not None:
+        if group.folded:
+            points.append(self._gauge(semconv.EVALUATION_SLICES_FOLDED, attributes, time, group.folded))
+        if group.coverage is not None and group.predictions >= self._evaluation.minimum_support:
             points.append(self._gauge(semconv.LABEL_COVERAGE, attributes, time, group.coverage))
         return points
 

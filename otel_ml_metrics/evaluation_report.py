@@ -95,9 +95,14 @@ class Report:
         values: What became final or changed in this run, and the provisional values where they are asked for; in a
             read-only query, everything that was final at `as_of`.
         labels: Labels by status, all that the ledger has seen.
+        invalid: Those that cannot be used, by reason.
+        left_out: Labelled predictions that measures had to leave out, by reason, all that the ledger has seen. A row
+            counts for each reason that it has.
         waiting: Labels that wait for their prediction.
         held: Labels that are held back for a later run.
         undefined: Values that could not be given in this run, by reason.
+        folded: By the fields of a slice, how many slices are told as one, `(other)`; the most in any window. What the
+            ledger does not tell apart counts as one.
         rejected_rows_file: Where this run kept invalid label rows aside; None where there were none.
         delivery: What became of the points.
         warnings: What an operator should know.
@@ -110,9 +115,12 @@ class Report:
     ledger_version: int
     values: tuple[Value, ...]
     labels: Mapping[str, int]
+    invalid: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
     held: int = 0
     undefined: Mapping[str, int] = field(default_factory=dict)
+    folded: Mapping[str, int] = field(default_factory=dict)
     rejected_rows_file: str | None = None
     delivery: Delivered = field(default_factory=Delivered)
     warnings: tuple[str, ...] = ()
@@ -127,9 +135,12 @@ class Report:
             "ledger_version": self.ledger_version,
             "values": [value.to_dict() for value in self.values],
             "labels": dict(self.labels),
+            "invalid": dict(self.invalid),
+            "left_out": dict(self.left_out),
             "waiting": self.waiting,
             "held": self.held,
             "undefined": dict(self.undefined),
+            "folded": dict(self.folded),
             "rejected_rows_file": self.rejected_rows_file,
             "delivery": asdict(self.delivery),
             "warnings": list(self.warnings),

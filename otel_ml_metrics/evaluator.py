@@ -29,7 +29,7 @@ from otel_ml_metrics.ledger.store import Ledger
 from otel_ml_metrics.retired import as_retired
 from otel_ml_metrics.sending import send
 from otel_ml_metrics.telemetry.delivery import Delivery
-from otel_ml_metrics.valuation import Valuation
+from otel_ml_metrics.valuation import Valuation, most_folded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -237,13 +237,17 @@ class Evaluator:
             judgements = [each for each in self._calendar.judgements(windows, as_of_us=as_of_us) if each.is_final]
             groups = self._exact.recalled(self._valuation.groups(states, judgements), ledger)
         groups = as_retired(groups, retirement, self._evaluation)
+        totals = Totals.of(head.totals)
         return Report(
             evaluation=self._evaluation.name,
             model=self._evaluation.model,
             as_of=from_us(as_of_us),
             ledger_version=head.version,
             values=tuple(value for key in sorted(groups) for value in groups[key].values.values()),
-            labels=Totals.of(head.totals).labels,
+            labels=totals.labels,
+            invalid=totals.invalid,
+            left_out=totals.left_out,
+            folded=most_folded(groups.values()),
             undefined=dict(Counter(reason for group in groups.values() for reason in group.undefined.values())),
             delivery=Delivered(kept=Outbox(self._ledger).count(), endpoint=self._endpoint),
             read_only=True,

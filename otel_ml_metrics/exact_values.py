@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from otel_ml_metrics.attribution.tables import EXACT
+from otel_ml_metrics.attribution.tables import EXACT, slice_text
 from otel_ml_metrics.engines.joined_statements import SPLIT, listed_rows, materialise_judged
-from otel_ml_metrics.engines.results import slice_text
 from otel_ml_metrics.instants import from_us, iso
 from otel_ml_metrics.intake import Reading
 from otel_ml_metrics.measures.measure import Undefined
+from otel_ml_metrics.valuation import BELOW_MINIMUM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,6 +43,9 @@ _GONE: Final = (
     "The segment {segment} was evaluated and is gone, so the exact measures of the window from {start} on cannot be"
     " computed again: the values that they have stand."
 )
+FOLDED: Final = "slices_folded"
+"""Why the slices of a window that are told as one have no value of an exact measure."""
+
 _GROUP: Final = ("maturity_s", *SPLIT, "slice")
 
 
@@ -215,12 +218,20 @@ class ExactValues:
             entry = entries.get((group.key, measure.name))
             if entry is None:
                 continue  # a retired window that never had it
-            if isinstance(entry.found, Undefined):
-                undefined[measure.name] = entry.found.reason
+            said = self._withheld(group, entry) or entry.found
+            if isinstance(said, Undefined):
+                undefined[measure.name] = said.reason
             else:
-                value = self._valuation.value(group, measure, entry.found, support=entry.support)
+                value = self._valuation.value(group, measure, said, support=entry.support)
                 told[measure.name] = replace(value, retired=is_retired)
         return replace(group, values=told, undefined=undefined)
+
+    def _withheld(self, group: Group, entry: Entry) -> Undefined | None:
+        """Why a group has no value of any exact measure, whatever a callable says."""
+        if group.folded:
+            return Undefined(FOLDED)  # its slices were given to the callable one by one
+        is_little = 0 < entry.support < self._evaluation.minimum_support
+        return Undefined(BELOW_MINIMUM) if is_little else None
 
     def _rows(self, window: int, found: Mapping[Judged, Entries]) -> list[dict[str, Any]]:
         """What is kept of a window, in order."""

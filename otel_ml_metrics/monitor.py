@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 from opentelemetry.context import get_current
@@ -27,7 +27,7 @@ from otel_ml_metrics.semconv import (
     MetricDefinition,
 )
 from otel_ml_metrics.telemetry import settings
-from otel_ml_metrics.telemetry.buffer import RecordBuffer
+from otel_ml_metrics.telemetry.buffer import RecordBuffer, large_bytes
 from otel_ml_metrics.telemetry.custom import CustomMetric, bind
 from otel_ml_metrics.telemetry.drain import Drain
 from otel_ml_metrics.telemetry.faults import FaultLog
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from opentelemetry.metrics import MeterProvider
+
+
+_new_row: Final = tuple.__new__
+"""Makes a row in a quarter of the time that its class takes."""
 
 
 class ModelMonitor:
@@ -75,6 +79,8 @@ class ModelMonitor:
         value_unit: Unit of `prediction` of a regression.
         value_bounds: Bounds of its histogram; None leaves them to the OpenTelemetry SDK.
         buffer_rows: Rows that wait at most; when it is full the newest are dropped and counted in `ml.monitor.dropped`.
+        buffer_bytes: Bytes at most of what waits beyond ordinary rows, which take about a kilobyte each: long texts,
+            lists of scores, and batches.
         interval: Seconds between two drains.
         attribute_sets: Most combinations of slices that are told apart, per model; the rest is folded into one.
         on_fault: `count` or `raise`; None asks the environment.
@@ -105,6 +111,7 @@ class ModelMonitor:
         value_unit: str = "1",
         value_bounds: Sequence[float] | None = None,
         buffer_rows: int = 65_536,
+        buffer_bytes: int = 64 << 20,
         interval: float = 1.0,
         attribute_sets: int = 1_000,
         on_fault: Literal["count", "raise"] | None = None,
@@ -115,7 +122,9 @@ class ModelMonitor:
         score = settings.built_in(PREDICTION_SCORE, score_unit, score_bounds)
         value = settings.built_in(PREDICTION_VALUE, value_unit, value_bounds) if task == "regression" else None
         custom = [bind(metric, schema) for metric in settings.distinct(metrics)]
-        settings.check_positive(buffer_rows=buffer_rows, interval=interval, attribute_sets=attribute_sets)
+        settings.check_positive(
+            buffer_rows=buffer_rows, buffer_bytes=buffer_bytes, interval=interval, attribute_sets=attribute_sets
+        )
         raising = settings.raising(on_fault)
         writer = None if log is None else _log_writer(settings.log_path(log), texts, schema)
 
@@ -133,7 +142,7 @@ class ModelMonitor:
         self._drop = counted(MONITOR_DROPPED)
         self._faults = FaultLog(f"Monitor of {name!r}", counted(MONITOR_FAULTS), raising=raising)
         self._raising = raising
-        self._buffer = RecordBuffer(buffer_rows)
+        self._buffer = RecordBuffer(buffer_rows, buffer_bytes)
         self._ids = IdSource()
         aggregation = Aggregation(
             instruments, accumulators, identity, score=score, value=value, custom=custom, faults=self._faults
@@ -245,16 +254,18 @@ class ModelMonitor:
         recorders.add(self, self._drain)
 
     def _record(self, row: dict[str, Any]) -> str | None:
+        # Microseconds count here: a fifth of the time of a record was one way to make a tuple instead of another.
         predicted_at = row.get("predicted_at")
-        at = time.time_ns() // 1000 if predicted_at is None else read_instant(predicted_at)[0]
+        at = time_ns() // 1000 if predicted_at is None else read_instant(predicted_at)[0]
         given = row.get("prediction_id")
         prediction_id = None if given is None else read_id(given)[0]
         if prediction_id is None:
-            known_at = time.time_ns() // 1000 if at == NO_INSTANT else at
+            known_at = time_ns() // 1000 if at == NO_INSTANT else at
             prediction_id = self._ids.next_id(known_at // 1000)
-        if isinstance(row.get("score"), (list, np.ndarray)):
-            row["score"] = row["score"].copy()  # the caller may reuse theirs
-        item = Row(at, prediction_id, get_current(), row)
+        score = row.get("score")
+        if score.__class__ is not float and isinstance(score, (list, np.ndarray)):
+            row["score"] = score.copy()  # the caller may reuse theirs
+        item: Row = _new_row(Row, (at, prediction_id, get_current(), row, large_bytes(row)))
         if self._raising and not self._closed:
             self._pipeline.process_now(self._schema.read_rows([item]))
             return prediction_id
@@ -270,7 +281,7 @@ class ModelMonitor:
         if self._closed:
             self._overflow(_rows_of(columns))
             return ()
-        now_us = time.time_ns() // 1000
+        now_us = time_ns() // 1000
         batch = self._schema.read_batch(columns, now_us=now_us, id_source=self._ids, context=get_current())
         if self._raising:
             self._pipeline.process_now(batch)
@@ -303,7 +314,7 @@ class ModelMonitor:
 
 
 _DROPPED = {
-    "buffer_full": "The buffer is full: predictions come faster than they are worked off. Raise buffer_rows.",
+    "buffer_full": "Predictions come faster than they are drained. Raise buffer_rows, or buffer_bytes for large ones.",
     "shut_down": "The monitor is shut down: what is recorded now is lost.",
 }
 _SELF_TELEMETRY = (MONITOR_DROPPED, MONITOR_FAULTS, MONITOR_BUFFER_USAGE, MONITOR_CARDINALITY_OVERFLOW)

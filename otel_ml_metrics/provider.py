@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from otel_ml_metrics.errors import ConfigurationError, MissingExtraError, suggest
-from otel_ml_metrics.telemetry.endpoint import Endpoint
+from otel_ml_metrics.telemetry.exporter import MLMetricExporter, otlp_exporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +19,6 @@ except ImportError as error:
     raise MissingExtraError("opentelemetry-sdk", "otlp", "Exporting metrics") from error  # noqa: EM101  # fields, no message
 
 EXPORTER_VARIABLE: Final = "OTEL_METRICS_EXPORTER"
-PROTOCOL_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 
 def meter_provider_from_environment(
@@ -49,39 +48,12 @@ def meter_provider_from_environment(
     resource = Resource.create(named.attributes)
     chosen = environ.get(EXPORTER_VARIABLE, "").strip().lower() or "otlp"
     exporters: dict[str, Callable[[], MetricExporter | None]] = {
-        "console": ConsoleMetricExporter,
+        "console": lambda: MLMetricExporter(ConsoleMetricExporter()),
         "none": lambda: None,
-        "otlp": lambda: _otlp_exporter(environ),
+        "otlp": lambda: MLMetricExporter(otlp_exporter(environ)),
     }
     if chosen not in exporters:
         message = f"{chosen!r} is no exporter that can be used here. {suggest(chosen, exporters)}"
         raise ConfigurationError(message, where=EXPORTER_VARIABLE)
     exporter = exporters[chosen]()
     return MeterProvider([] if exporter is None else [PeriodicExportingMetricReader(exporter)], resource)
-
-
-def _protocol_of_endpoint(environ: Mapping[str, str]) -> str:
-    """What the endpoint's port suggests, so that live and lagging metrics go the same way."""
-    endpoint = Endpoint.from_environment(environ)
-    return "grpc" if endpoint is None else endpoint.protocol
-
-
-def _otlp_exporter(environ: Mapping[str, str]) -> MetricExporter:
-    variable, protocol = next(
-        ((name, environ[name]) for name in PROTOCOL_VARIABLES if environ.get(name)),
-        (PROTOCOL_VARIABLES[-1], _protocol_of_endpoint(environ)),
-    )
-    if protocol not in {"grpc", "http/protobuf"}:
-        message = f"{protocol!r} is no protocol that can be used here. {suggest(protocol, ('grpc', 'http/protobuf'))}"
-        raise ConfigurationError(message, where=variable)
-    try:
-        if protocol == "grpc":
-            from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc  # noqa: PLC0415  # loads gRPC
-
-            return grpc.OTLPMetricExporter()
-        from opentelemetry.exporter.otlp.proto.http import metric_exporter as http  # noqa: PLC0415  # instead of gRPC
-
-        return http.OTLPMetricExporter()
-    except ImportError as error:
-        distribution = "opentelemetry-exporter-otlp"
-        raise MissingExtraError(distribution, "otlp", f"Exporting metrics by {protocol}") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from otel_ml_metrics.attribution.bounding import bounded_tiles
 from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct
 from otel_ml_metrics.engines.comparison import differences
 from otel_ml_metrics.errors import EngineError, LedgerError, LogError
@@ -110,7 +111,7 @@ class Recount:
             LogError: The log cannot be read, or it has lost what was evaluated.
             LedgerError: A block of labels is damaged.
         """
-        return Reading(self._evaluation, self._engine, ledger).retake(start_us=start, end_us=end).delta
+        return bounded_tiles(Reading(self._evaluation, self._engine, ledger).retake(start_us=start, end_us=end).delta)
 
 
 def _days(ledger: LedgerReader) -> Iterator[int]:

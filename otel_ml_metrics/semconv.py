@@ -13,6 +13,7 @@ from typing import Final, Literal
 PREFIX: Final = "ml"
 
 SCOPE_ONLINE: Final = "otel_ml_metrics"
+SCOPE_HISTOGRAMS: Final = "otel_ml_metrics.histograms"
 SCOPE_LAGGING: Final = "otel_ml_metrics.lagging"
 
 # Attribute keys.
@@ -94,6 +95,11 @@ class MetricDefinition:
 
 
 SCORE_BOUNDS: Final = tuple(round(0.05 * step, 2) for step in range(21))
+DEFAULT_BOUNDS: Final = (
+    0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0, 10000.0,
+)  # fmt: skip
+"""Of a histogram that declares none: those of the SDK's specification, explicit bucket histogram aggregation."""
+
 _HOUR, _DAY = 3600.0, 86400.0
 DURATION_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LABEL_DELAY_BOUNDS: Final = (
@@ -129,6 +135,9 @@ MONITOR_CARDINALITY_OVERFLOW: Final = MetricDefinition(
     "Predictions whose attributes were folded because the cardinality budget was spent.",
 )
 LABELS: Final = MetricDefinition(f"{PREFIX}.labels", "counter", "{label}", "Labels that came in, by status.")
+LABELS_INVALID: Final = MetricDefinition(
+    f"{PREFIX}.labels.invalid", "counter", "{label}", "Labels that cannot be used, by reason."
+)
 LABELS_WAITING: Final = MetricDefinition(
     f"{PREFIX}.labels.waiting", "gauge", "{label}", "Labels that wait for their prediction."
 )
@@ -156,6 +165,12 @@ LABEL_COVERAGE: Final = MetricDefinition(
 EVALUATION_SUPPORT: Final = MetricDefinition(
     f"{PREFIX}.evaluation.support", "gauge", "{prediction}", "Rows behind the evaluated values."
 )
+EVALUATION_SLICES_FOLDED: Final = MetricDefinition(
+    f"{PREFIX}.evaluation.slices.folded",
+    "gauge",
+    "{slice}",
+    "Slices that are told as one, (other), since others have more predictions.",
+)
 EVALUATION_WINDOW_END: Final = MetricDefinition(
     f"{PREFIX}.evaluation.window.end", "gauge", "s", "End of the evaluated window, as Unix time."
 )
@@ -164,6 +179,12 @@ EVALUATION_REVISIONS: Final = MetricDefinition(
 )
 EVALUATION_UNDEFINED: Final = MetricDefinition(
     f"{PREFIX}.evaluation.undefined", "counter", "{value}", "Values that could not be given, by reason."
+)
+EVALUATION_LEFT_OUT: Final = MetricDefinition(
+    f"{PREFIX}.evaluation.left_out",
+    "counter",
+    "{prediction}",
+    "Labelled predictions that measures had to leave out, by reason.",
 )
 
 ONLINE_METRICS: Final = (
@@ -178,6 +199,7 @@ ONLINE_METRICS: Final = (
 )
 LAGGING_METRICS: Final = (
     LABELS,
+    LABELS_INVALID,
     LABELS_WAITING,
     LABELS_WAITING_AGE,
     LABELS_HELD,
@@ -186,9 +208,11 @@ LAGGING_METRICS: Final = (
     LABEL_COMPLETENESS,
     LABEL_COVERAGE,
     EVALUATION_SUPPORT,
+    EVALUATION_SLICES_FOLDED,
     EVALUATION_WINDOW_END,
     EVALUATION_REVISIONS,
     EVALUATION_UNDEFINED,
+    EVALUATION_LEFT_OUT,
 )
 
 

@@ -54,6 +54,7 @@ def delta_plan(evaluation: Evaluation, columns: RowColumns) -> deltas.DeltaPlan:
         offset_us=round(evaluation.window_offset.total_seconds() * SECOND_US),
         delay_bounds=LABEL_DELAY_BOUNDS,
         aggregate=evaluation.labels.aggregate,
+        whole=[each for each in evaluation.left_out_counts if each not in evaluation.states],
     )
 
 
@@ -154,6 +155,9 @@ class Summing:
             query = deltas.prediction_sums(plan, "moved_before", sign=-1)
             parts.append(self._long(query, deltas.prediction_names(plan)))
         parts.append(self._long(deltas.label_sums(plan), deltas.label_names(plan)))
+        if plan.whole:
+            whole = self._engine.sql(deltas.whole_sums(plan))
+            parts.append(long_form(whole, [each.key for each in plan.whole], ()))
         parts += [self._long(query, names) for query, names in deltas.binned_sums(plan)]
         return pa.concat_tables(parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from otel_ml_metrics.attribution.bounding import bounds_of
+from otel_ml_metrics.attribution.folding import FOLDS, folds_of
 from otel_ml_metrics.attribution.tables import distinct, values
 from otel_ml_metrics.engines.delta_statements import EXPLICIT, LABELLED, PREDICTIONS
 from otel_ml_metrics.evaluation_report import Value
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 _GROUP: Final = ("window_us", "maturity_s", "output", "version", "variant", "slice")
 _KEYS: Final = ", ".join(_GROUP)
 
+BELOW_MINIMUM: Final = "support_below_minimum"
+"""Why a measure that rests on too few rows has no value, whatever else there is to say of it."""
+
 GroupKey = tuple[int, int, str, str, str, str]
 
 
@@ -48,6 +54,7 @@ class Group:
         predictions: Mature predictions.
         labelled: Those with a label, explicit or implicit.
         explicit: Those with an explicit label.
+        folded: How many slices of the window are in this one, which stands for the rest of them.
         values: Of the measures that have one, by name.
         undefined: Why the others have none, by name.
     """
@@ -57,6 +64,7 @@ class Group:
     predictions: int
     labelled: int
     explicit: int
+    folded: int = 0
     values: dict[str, Value] = field(default_factory=dict)
     undefined: dict[str, str] = field(default_factory=dict)
 
@@ -96,16 +104,17 @@ class Valuation:
         if not wanted or not len(states):
             return {}
         self._put(states, list(wanted.values()))
+        folded = self._fold()
         counts, cells = self._counts(), self._cells()
         groups = {}
         for key, found in counts.items():
-            group = self._group(key, wanted[key[:2]], found, cells.get(key, {}))
+            group = self._group(key, wanted[key[:2]], found, cells.get(key, {}), folded)
             if group.predictions:
                 groups[key] = group
         return groups
 
     def _put(self, states: pa.Table, judgements: Sequence[Judgement]) -> None:
-        """Define `judged`: the sums of the tiles and buckets that count, with the window and maturity they count in."""
+        """Define `judged_apart`: the sums of the tiles and buckets that count, with the window and maturity of each."""
         windows = {tile: self._calendar.window_of(tile) for tile in distinct(states, "tile_us")}
         columns: dict[str, dict[str, Iterable[int]]] = {
             "windows": {"tile_us": windows.keys(), "window_us": windows.values()},
@@ -119,10 +128,44 @@ class Valuation:
         for name, lists in columns.items():
             self._engine.put(name, pa.table({column: pa.array(each, pa.int64()) for column, each in lists.items()}))
         self._engine.define(
-            "judged",
+            "judged_apart",
             "SELECT * FROM states JOIN windows USING (tile_us) JOIN wanted USING (window_us)"
             " WHERE states.tile_us < wanted.until_us AND states.bucket <= wanted.maturity_s",
         )
+
+    def _fold(self) -> dict[tuple[int, int, str], int]:
+        """Define `judged`, in which the rest of the slices of a window are one; how many each of those stands for.
+
+        Slices are ranked by predictions, which are the same at every maturity, whatever labels came.
+        """
+        ranked = self._engine.sql(
+            "SELECT window_us, maturity_s, slice, CAST(sum(CAST(value AS HUGEINT)) AS BIGINT) AS predictions FROM"  # noqa: S608  names of ours
+            f" judged_apart WHERE sum = '{PREDICTIONS}' AND slice <> '{{}}' GROUP BY window_us, maturity_s, slice"
+        )
+        tops = self._evaluation.tops
+        folds = folds_of(ranked, tops, self._bounds()) if len(ranked) > min(tops.values(), default=0) else []
+        if not folds:
+            self._engine.define("judged", "SELECT * FROM judged_apart")
+            return {}
+        self._engine.put("folds", pa.Table.from_pylist(folds, FOLDS))
+        self._engine.define(
+            "judged",
+            "SELECT judged_apart.* REPLACE (coalesce(folds.folded, judged_apart.slice) AS slice) FROM judged_apart"
+            " LEFT JOIN folds USING (window_us, maturity_s, slice)",
+        )
+        return Counter((each["window_us"], each["maturity_s"], each["folded"]) for each in folds)
+
+    def _bounds(self) -> dict[tuple[int, tuple[str, ...]], str]:
+        """By window and kind, up to which digest slices are told apart in all of its tiles, where that is bounded."""
+        found = self._engine.sql(
+            "SELECT window_us, tile_us, list(DISTINCT slice) AS slices FROM states JOIN windows USING (tile_us) WHERE"
+            " tile_us IN (SELECT tile_us FROM states WHERE slice LIKE '%: null%') GROUP BY window_us, tile_us"
+        )
+        bounds: dict[tuple[int, tuple[str, ...]], str] = {}
+        for window, slices in zip(values(found, "window_us"), values(found, "slices"), strict=True):
+            for fields, bound in bounds_of(slices).items():
+                bounds[window, fields] = min(bound, bounds.get((window, fields), bound))
+        return bounds
 
     def _counts(self) -> dict[GroupKey, dict[str, int]]:
         """The plain sums by group, groups in order."""
@@ -155,8 +198,10 @@ class Valuation:
         judgement: Judgement,
         counts: Mapping[str, int],
         cells: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+        folded: Mapping[tuple[int, int, str], int],
     ) -> Group:
-        group = Group(key, judgement, counts.get(PREDICTIONS, 0), counts.get(LABELLED, 0), counts.get(EXPLICIT, 0))
+        predictions, labelled, explicit = (counts.get(each, 0) for each in (PREDICTIONS, LABELLED, EXPLICIT))
+        group = Group(key, judgement, predictions, labelled, explicit, folded.get((*key[:2], key[-1]), 0))
         whole: dict[str, Counted] = {
             state.key: _spread(state, cells.get(state.key)) if isinstance(state, Binned) else counts.get(state.key, 0)
             for state in self._evaluation.states
@@ -167,6 +212,9 @@ class Valuation:
         return group
 
     def _judge(self, group: Group, measure: Measure, totals: Totals) -> None:
+        if 0 < totals[measure.support] < self._evaluation.minimum_support:
+            group.undefined[measure.name] = BELOW_MINIMUM
+            return
         value = measure.value(totals)
         if isinstance(value, Undefined):
             group.undefined[measure.name] = value.reason
@@ -210,6 +258,16 @@ class Valuation:
             output=output or None,
             slice=group.slice,
         )
+
+
+def most_folded(groups: Iterable[Group]) -> dict[str, int]:
+    """By the fields of a slice, the most slices that are told as one in any window."""
+    found: dict[str, int] = {}
+    for group in groups:
+        if group.folded:
+            fields = ", ".join(sorted(group.slice))
+            found[fields] = max(found.get(fields, 0), group.folded)
+    return found
 
 
 def _arrays(column: pa.ChunkedArray[Any]) -> list[NDArray[Any]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import json
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
 
 LABEL_TYPES: Final[dict[str, pa.DataType]] = {"boolean": pa.bool_(), "number": pa.float64(), "string": pa.string()}
 
@@ -90,3 +94,19 @@ def distinct(table: pa.Table, column: str) -> list[Any]:
 def rows_where(table: pa.Table, column: str, value: object) -> pa.Table:
     """The rows whose column has this value."""
     return table.filter(pc.equal(table.column(column), pa.scalar(value, table.schema.field(column).type)))
+
+
+def sums_over_all(sums: pa.Table, names: Collection[str]) -> dict[str, int]:
+    """The totals of some plain sums over every tile and bucket, all rows and no slice, by name."""
+    named = pc.is_in(sums.column("sum"), value_set=pa.array(names, pa.string()))
+    totals = rows_where(sums.filter(named), "slice", "{}").group_by("sum").aggregate([("value", "sum")])
+    return {name: int(value) for name, value in zip(values(totals, "sum"), values(totals, "value_sum"), strict=True)}
+
+
+def slice_text(named: Mapping[str, str | None]) -> str:
+    """A slice as the ledger writes it.
+
+    >>> slice_text({"origin": "EWR", "carrier": "UA"})
+    '{"carrier": "UA", "origin": "EWR"}'
+    """
+    return json.dumps(dict(named), ensure_ascii=False, sort_keys=True)

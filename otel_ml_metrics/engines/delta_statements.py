@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from otel_ml_metrics.engines.text import name_sql
@@ -43,6 +43,7 @@ class DeltaPlan:
         offset_us: Shift of the tiles against the epoch.
         delay_bounds: Upper bounds, in seconds, of the distribution of label delays.
         aggregate: What several labels of one prediction say together: `last`, `any` or `sum`.
+        whole: Sums over labelled rows that are taken over all of them, and not by slice.
     """
 
     states: Sequence[State]
@@ -55,6 +56,7 @@ class DeltaPlan:
     offset_us: int
     delay_bounds: Sequence[float]
     aggregate: str = "last"
+    whole: Sequence[Sum] = ()
 
     @property
     def slice_fields(self) -> tuple[str, ...]:
@@ -108,8 +110,18 @@ def label_sums(plan: DeltaPlan) -> str:
         "CAST(sum(_sign) AS HUGEINT) AS _s0",
         "CAST(coalesce(sum(CASE WHEN _explicit THEN _sign END), 0) AS HUGEINT) AS _s1",
     ]
-    rows, contributions = _sharing(plan, plan.sums("labelled"))
-    for at, contribution in enumerate(contributions, start=2):
+    return _added(plan, plan.sums("labelled"), listed)
+
+
+def whole_sums(plan: DeltaPlan) -> str:
+    """SQL of the sums over `effects` that are not taken by slice, as (key, _bucket, columns _s0, _s1, …)."""
+    return _added(replace(plan, slices=()), plan.whole, [])
+
+
+def _added(plan: DeltaPlan, sums: Sequence[Sum], listed: list[str]) -> str:
+    """Add up over `effects`, after what is listed already."""
+    rows, contributions = _sharing(plan, sums)
+    for at, contribution in enumerate(contributions, start=len(listed)):
         listed.append(f"CAST(sum(_sign * ({contribution})) AS HUGEINT) AS _s{at}")
     return _grouped(plan, rows, ", ".join(listed))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_ml_metrics.engines.delta_statements import UNITS_OF_A_SUM
 from otel_ml_metrics.engines.text import entity_sql, finite_sql, name_sql, sampled_sql, text_sql
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from otel_ml_metrics.attribution.inputs import LabelPart
     from otel_ml_metrics.declared_labels import Labels
     from otel_ml_metrics.engines.port import Engine
+
+
+NO_CLASS: Final = "label outside classes"
+NO_NUMBER: Final = "label no finite number"
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ def read_labels(
     """
     groups = _groups(engine, parts)
     label = partial(_label_sql, kind=kind, classes=classes, is_summed=source.aggregate == "sum")
-    selects = [_select(group, source, label, until_us, sample) for group in groups]
+    unusable = NO_NUMBER if kind == "number" else NO_CLASS
+    selects = [_select(group, source, label, unusable=unusable, until_us=until_us, sample=sample) for group in groups]
     spans = [_span_select(group, source) for group in groups]
     try:
         engine.materialise("raw_labels", " UNION ALL ".join(selects))
@@ -134,7 +139,15 @@ def _types(engine: Engine, relation: str, part: LabelPart) -> dict[str, str]:
     return {row["column_name"]: row["column_type"] for row in rows if row["column_name"] not in ours}
 
 
-def _select(group: _Group, source: Labels, label: Callable[[str, str], str], until_us: int, sample: float) -> str:
+def _select(
+    group: _Group,
+    source: Labels,
+    label: Callable[[str, str], str],
+    *,
+    unusable: str,
+    until_us: int,
+    sample: float,
+) -> str:
     for column in source.columns:
         if column not in group.types:
             message = f"{group.shown} has no column {column!r} for labels. {suggest(column, group.types)}"
@@ -150,7 +163,8 @@ def _select(group: _Group, source: Labels, label: Callable[[str, str], str], unt
     after = "TRUE" if group.after_us is None else f"received_us > {group.after_us}"
     return (
         f"SELECT {', '.join(read)}, CASE {_problem_sql(source)} WHEN is_naive THEN 'no time zone' WHEN received_us IS"
-        " NULL THEN 'no instant' WHEN label IS NULL THEN 'no usable label' END"
+        " NULL THEN 'no instant' WHEN label IS NULL AND trim(said) = '' THEN 'no label'"
+        f" WHEN label IS NULL THEN {text_sql(unusable)} END"
         " || chr(31) || filename || chr(31) || said"
         f" AS trouble FROM (SELECT {', '.join(f'{sql} AS {name}' for name, sql in read.items())}, {naive} AS is_naive,"
         f" filename, {said} AS said FROM {group.relation}) AS read"

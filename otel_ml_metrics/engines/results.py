@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, rows_where, values
+from otel_ml_metrics.attribution.tables import TILED_SUMS, distinct, rows_where, slice_text, values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from otel_ml_metrics.engines.port import Engine
 
@@ -58,11 +57,6 @@ def _slice_text(fields: Sequence[str], row: tuple[Any, ...]) -> str:
     """The slice of a row that has a value of each field, and then a flag of each that is 0 where the value counts."""
     grouped = zip(fields, row[: len(fields)], row[len(fields) :], strict=True)
     return slice_text({field: value for field, value, flag in grouped if flag == 0})
-
-
-def slice_text(named: Mapping[str, str]) -> str:
-    """A slice as the ledger names it, from the value of each of its fields."""
-    return json.dumps(named, ensure_ascii=False, sort_keys=True)
 
 
 def add_up(engine: Engine, parts: Sequence[pa.Table]) -> dict[int, pa.Table]:

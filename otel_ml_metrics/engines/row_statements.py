@@ -46,8 +46,7 @@ class RowColumns:
     @classmethod
     def of(cls, evaluation: Evaluation) -> RowColumns:
         """What an evaluation needs."""
-        needed = {column for measure in evaluation.all_measures for column in measure.columns()}
-        kinds = {name: kind for name, kind in evaluation.kinds.items() if name in needed - _OURS}
+        kinds = {name: kind for name, kind in evaluation.kinds.items() if name in evaluation.columns - _OURS}
         keys = tuple(field for _, field in evaluation.labels.keys)
         is_sampled = evaluation.foreign is not None and not keys  # when it was taken over
         return cls(evaluation.slice_fields, kinds, evaluation.by, keys, 1.0 if is_sampled else evaluation.sample)

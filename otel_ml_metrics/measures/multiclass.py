@@ -300,3 +300,13 @@ def multiclass_measures(classes: Sequence[str]) -> tuple[Measure, ...]:
         ),
         *([top_k_accuracy(classes)] if 2 < len(classes) <= _TOP_AT_MOST else []),  # noqa: PLR2004  # of two, both are the top
     )
+
+
+def decided_rows(classes: Sequence[str]) -> Sum:
+    """Count the rows whose decision is one of the classes."""
+    return _Counts(classes).rows
+
+
+def scored_rows(classes: Sequence[str]) -> Sum:
+    """Count the rows whose scores are a distribution over the classes."""
+    return _Scores(classes).rows

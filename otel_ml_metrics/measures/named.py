@@ -10,14 +10,27 @@ from otel_ml_metrics.errors import ConfigurationError, suggest
 from otel_ml_metrics.measures.adapted import at_threshold, weighted
 from otel_ml_metrics.measures.bootstrap import bootstrapped
 from otel_ml_metrics.measures.facts import Facts
-from otel_ml_metrics.measures.table import factories_for, measures_for
+from otel_ml_metrics.measures.table import FACTORIES, FAMILIES, factories_for, measures_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from otel_ml_metrics.measures.measure import Measure
 
 SWITCHES: Final = ("weighted", "interval")
+
+
+def unfit(name: object, task: str, fitting: Collection[str]) -> str:
+    """What to say of a name that is no measure of a task: the nearest ones; all that fit, if it is one of another task.
+
+    >>> unfit("accurracy", "binary", ["accuracy", "recall"])
+    "'accurracy' is no measure of a binary task. Did you mean 'accuracy'?"
+    >>> unfit("r2", "binary", ["accuracy", "recall"])
+    "'r2' is no measure of a binary task. Known are: accuracy, recall."
+    """
+    is_another_task_s = any(name == each.name for family in FAMILIES.values() for each in family)
+    hint = f"Known are: {', '.join(sorted(fitting))}." if is_another_task_s else suggest(str(name), fitting)
+    return f"{name!r} is no measure of a {task} task. {hint}"
 
 
 def built_in(found: Mapping[str, Any], task: str, classes: Sequence[str] = ()) -> Measure:
@@ -39,9 +52,9 @@ def built_in(found: Mapping[str, Any], task: str, classes: Sequence[str] = ()) -
     """
     name = found["measure"]
     known, factories = measures_for(task, classes), factories_for(task, classes)
-    if name not in {*known, *factories}:
-        message = f"{name!r} is no measure of a {task} task. {suggest(str(name), {*known, *factories})}"
-        raise ConfigurationError(message, "measure")
+    fitting = {*known, *(factories.keys() - FACTORIES.keys())}  # the defaults of those in it are known, if they fit
+    if name not in fitting:
+        raise ConfigurationError(unfit(name, task, fitting), "measure")
     given = {key: value for key, value in found.items() if key not in {"measure", "name", "unit", "description"}}
     threshold = given.pop("threshold", None)
     measure = _made(name, given, known, factories)

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_ml_metrics.batch import PredictionBatch, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from otel_ml_metrics.reading import RowSchema
 
 Item = Row | PredictionBatch
+
+FREE_BYTES: Final = 512
+"""Bytes of texts, lists and arrays that any row may hold: with the rest of it about a kilobyte."""
+
+
+def large_bytes(fields: Mapping[str, Any]) -> int:
+    """What the values of a row hold beyond what any row may, in bytes; 0 for an ordinary one."""
+    size = 0
+    for value in fields.values():
+        kind = value.__class__
+        if kind is str:
+            size += len(value)
+        elif kind is not float and kind is not bool and value is not None:
+            size += sys.getsizeof(value)
+    return size if size > FREE_BYTES else 0
 
 
 class RecordBuffer:
@@ -22,16 +38,19 @@ class RecordBuffer:
 
     Args:
         capacity: Rows that it holds; threads that append at the same instant may exceed it by one row each.
+        most_bytes: Bytes that batches and large rows hold together.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, most_bytes: int) -> None:
         self.capacity = capacity
+        self.most_bytes = most_bytes
         self.clear()
 
     def clear(self) -> None:
         """Start anew in a forked child: what the parent buffered, the parent drains."""
         self._items: deque[Item] = deque()
         self._rows_in_batches = 0  # beyond one each, which the length counts
+        self._bytes = 0  # of what is large
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -50,29 +69,36 @@ class RecordBuffer:
         filled = len(self._items) + self._rows_in_batches
         if filled >= self.capacity:
             return 0
+        if row.large:
+            return self._append_large(row, 1, row.large)
         self._items.append(row)
         return filled + 1
 
     def append_batch(self, batch: PredictionBatch) -> int:
         """Take a batch of at least one row, if there is room for all of it; the result is as that of `append`."""
+        return self._append_large(batch, len(batch), batch.size)
+
+    def _append_large(self, item: Item, rows: int, size: int) -> int:
         with self._lock:
             filled = len(self)
-            if filled + len(batch) > self.capacity:
+            if filled + rows > self.capacity or self._bytes + size > self.most_bytes:
                 return 0
-            self._rows_in_batches += len(batch) - 1
-            self._items.append(batch)
-            return filled + len(batch)
+            self._rows_in_batches += rows - 1
+            self._bytes += size
+            self._items.append(item)
+            return filled + rows
 
     def take(self) -> list[Item]:
         """Take everything out that stands in it now."""
         items = [self._items.popleft() for _ in range(len(self._items))]
         with self._lock:
             self._rows_in_batches -= sum(len(item) - 1 for item in items if isinstance(item, PredictionBatch))
+            self._bytes -= sum(item.size if isinstance(item, PredictionBatch) else item.large for item in items)
         return items
 
     def usage(self) -> float:
-        """Filled share, from 0 to 1."""
-        return min(1.0, len(self) / self.capacity) if self.capacity else 0.0
+        """Filled share, from 0 to 1, of rows or of bytes, whichever is more."""
+        return min(1.0, max(len(self) / self.capacity, self._bytes / self.most_bytes)) if self.capacity else 0.0
 
 
 def batches_of(items: Iterable[Item], schema: RowSchema) -> tuple[list[PredictionBatch], list[Exception]]:

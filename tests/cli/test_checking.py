@@ -92,7 +92,7 @@ def test_bad_label_rows_are_a_note(material: Material, run: Run) -> None:
     done = run("check", material.monitoring)
 
     assert done.exit_code == 0, done.output
-    assert "1 with no usable label" in "".join(lines_of(done.stdout, "note"))
+    assert "1 with no label" in "".join(lines_of(done.stdout, "note"))
 
 
 @pytest.mark.usefixtures("receiver")

@@ -167,6 +167,7 @@ class World:
     def evaluation(self, settings: Settings | None = None, **given: Any) -> Evaluation:
         """An evaluation of this folder."""
         settings = settings or Settings()
+        top = {} if settings.top is None else {"top": settings.top}
         defaults: dict[str, Any] = {
             "model": MODEL,
             "predictions": self.folder / "predictions",
@@ -178,7 +179,7 @@ class World:
             "window_offset": timedelta(microseconds=settings.offset_us),
             "attribution_window": timedelta(microseconds=settings.attribution_us),
             "maturities": [timedelta(microseconds=age) for age in settings.maturities_us],
-            "slices": [list(fields) for fields in settings.slices],
+            "slices": [{"fields": fields} | top for fields in settings.slices],
             "by": settings.by,
             "provisional": settings.provisional,
         }

@@ -63,6 +63,7 @@ class Settings:
     """What the laws depend on. Durations in microseconds.
 
     Args:
+        top: How many slices of each kind are told apart in a window.
         key: Fields that name an entity; none where labels name predictions.
         within_us: How long before an outcome a prediction of the entity may lie.
         take: The `last` prediction before an outcome, or `all` of them.
@@ -84,6 +85,7 @@ class Settings:
     within_us: int | None = None
     take: str = "last"
     aggregate: str = "last"
+    top: int | None = None
     hold_back: tuple[int, int] | None = None
 
     @property
@@ -119,6 +121,20 @@ def values(rows: Iterable[Row], labels: Iterable[Said], settings: Settings, as_o
             for measure, expected in _measured(part, settings):
                 found[Key(measure, window_us, age_us, version, variant, chosen, stage)] = expected
     return found
+
+
+def left_out(rows: Iterable[Row], labels: Iterable[Said], settings: Settings, as_of_us: int) -> dict[str, int]:
+    """Rows with a label that measures cannot use, by reason; where silence means no, every row has one."""
+    winners = counted(rows)
+    of_each = _attributed(winners, [each for each in labels if each.received_us <= as_of_us], settings)
+    known = [_known(row, of_each[row.id], settings.ages_us[-1], settings) for row in winners]
+    labelled = [each.row for each in known if each.label is not None]
+    fields = ("prediction", "fare", "score") if settings.task == "binary" else ("prediction",)
+    counts = {f"{name}_missing": sum(getattr(row, name) is None for row in labelled) for name in fields}
+    if settings.task == "binary":
+        scores = [row.score for row in labelled if row.score is not None]
+        counts["score_outside_0_1"] = sum(not 0 <= score <= 1 for score in scores)
+    return {reason: count for reason, count in counts.items() if count}
 
 
 def statuses(rows: Iterable[Row], labels: Iterable[Said], settings: Settings, as_of_us: int) -> dict[str, int]:
@@ -232,13 +248,22 @@ def _parts(
     """The rows of each version, variant and slice."""
     for crossed in ((), *settings.slices):
         groups: dict[tuple[str, ...], list[Labelled]] = defaultdict(list)
-        for each in joined:
-            slices = ("(missing)" if getattr(each.row, name) is None else getattr(each.row, name) for name in crossed)
-            groups[(*(getattr(each.row, name) for name in settings.by), *slices)].append(each)
+        slices: list[tuple[str, ...]] = [
+            tuple("(missing)" if getattr(each.row, name) is None else getattr(each.row, name) for name in crossed)
+            for each in joined
+        ]
+        largest = sorted(set(slices), key=lambda chosen: (-slices.count(chosen), chosen))[: settings.top]
+        for each, chosen in zip(joined, slices, strict=True):
+            told = chosen if chosen in largest else ("(other)",) * len(crossed)
+            groups[(*(getattr(each.row, name) for name in settings.by), *told)].append(each)
         for key, part in groups.items():
             named = dict(zip((*settings.by, *crossed), key, strict=True))
-            chosen = tuple(sorted((name, named[name]) for name in crossed))
-            yield named.get("version"), named.get("variant"), chosen, part
+            yield (
+                named.get("version"),
+                named.get("variant"),
+                tuple(sorted((name, named[name]) for name in crossed)),
+                part,
+            )
 
 
 def _measured(part: Sequence[Labelled], settings: Settings) -> Iterator[tuple[str, Expected]]:

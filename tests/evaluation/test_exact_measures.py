@@ -399,6 +399,31 @@ def test_what_takes_no_weights_is_refused_where_rows_are_weighted(world: World) 
     assert not world.evaluation(measures=[declared | {"weighted": False}], weighted=True).exact[0].weighted
 
 
+def test_what_stands_for_several_slices_has_no_exact_value(world: World) -> None:
+    """The slices that are told apart have theirs."""
+    for number, carrier in enumerate(["UA", "UA", "B6", "AA"]):
+        world.log([Prediction(id=f"p-{number}", carrier=carrier)])
+        world.label([Fact(id=f"p-{number}")])
+
+    report = world.run(END, measures=["accuracy", exact(middle_gap)], slices=[{"field": "carrier", "top": 1}])
+
+    found = {measure: {place[-1] for place in places} for measure, places in by_measure(report.values).items()}
+    assert found["accuracy"] == {(), (("carrier", "UA"),), (("carrier", "(other)"),)}
+    assert found["mine"] == {(), (("carrier", "UA"),)}
+    assert report.undefined["slices_folded"] == 1
+
+
+def test_too_few_rows_have_no_exact_value(world: World) -> None:
+    """Whatever the callable says of them."""
+    world.log([Prediction()])
+    world.label([Fact()])
+
+    report = world.run(END, measures=[exact(middle_gap)], minimum_support=2)
+
+    assert report.values == ()
+    assert report.undefined == {"support_below_minimum": 1}
+
+
 def test_any_field_can_stand_beside_the_label(world: World) -> None:
     """One that the log does not have is refused with those that it has."""
     world.log([Prediction(id="p-1", fare=40.0), Prediction(id="p-2", fare=60.0)])

@@ -126,7 +126,7 @@ def test_bad_rows_are_counted_and_kept_aside(world: World) -> None:
     assert (report.labels["matched"], report.labels["invalid"]) == (1, 4)
     assert report.rejected_rows_file is not None
     kept = Path(report.rejected_rows_file).read_text()
-    assert [kept.count(problem) for problem in ("no usable label", "no prediction id", "no instant")] == [1, 1, 2]
+    assert [kept.count(problem) for problem in ("label outside classes", "no prediction id", "no instant")] == [1, 1, 2]
     assert (again.labels["invalid"], again.rejected_rows_file) == (4, None)
 
 

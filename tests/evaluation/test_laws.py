@@ -57,6 +57,7 @@ def settings_strategy(**others: st.SearchStrategy[Any]) -> st.SearchStrategy[Set
         "maturities_us": st.sampled_from([(), (2 * HOUR_US, 6 * HOUR_US), (6 * HOUR_US,)]),
         "grace_us": st.sampled_from([None, None, 6 * HOUR_US]),
         "slices": st.sampled_from([(), (("carrier",),), (("carrier",), ("carrier", "origin"))]),
+        "top": st.sampled_from([None, None, 1, 2]),
         "by": st.sampled_from([("version", "variant"), ("variant",), ()]),
     }
     return st.builds(Settings, **drawn | others)
@@ -227,6 +228,7 @@ def hold(story: Story, between: Callable[[World], None] = nothing, make: Callabl
                 last = evaluator.run(as_of=last.as_of)
         statuses = oracle.statuses(predictions, facts, story.settings, last_us)
         assert {**last.labels, "waiting": last.waiting} == {**statuses, "invalid": 0}
+        assert last.left_out == oracle.left_out(predictions, facts, story.settings, last_us)
         event(f"{min(len(final) // 20, 5) * 20}+ final values")
 
 

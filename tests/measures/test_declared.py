@@ -13,6 +13,7 @@ from otel_ml_metrics.expressions import Kind, col
 from otel_ml_metrics.measures.exact import Exact
 from otel_ml_metrics.measures.measure import Measure, totals_of
 from otel_ml_metrics.measures.sums import Sum, count
+from otel_ml_metrics.measures.table import MEASURES
 
 KINDS: dict[str, Kind] = {
     "label": "boolean", "prediction": "boolean", "score": "number", "score_bin": "number", "fare": "number",
@@ -122,8 +123,10 @@ def test_exact_measures_stand_apart() -> None:
 @pytest.mark.parametrize(
     ("declared", "where", "told"),
     [
-        ("r2", "measures[0]", "no measure of a binary task"),
-        ({"measure": "r2"}, "measures[0].measure", "no measure of a binary task"),
+        ("r2", "measures[0]", "no measure of a binary task. Known are: accuracy, average_precision"),
+        ("precision_macro", "measures[0]", "no measure of a binary task. Known are: accuracy, average_precision"),
+        ({"measure": "r2"}, "measures[0].measure", "no measure of a binary task. Known are: accuracy"),
+        (MEASURES["r2"], "measures[0]", "it is for regression. Fit for it: accuracy"),
         ({"measure": "recall", "beta": 2}, "measures[0].beta", "does not take 'beta'"),
         ({"measure": "fbeta", "beta": "2"}, "measures[0].beta", "expected a number"),
         ({"measure": "fbeta", "beta": -1}, "measures[0].beta", "above 0"),

@@ -231,12 +231,21 @@ def test_ids_of_a_batch_are_the_same_one_by_one_and_as_characters(instants: list
 
 
 def test_a_lane_is_left_when_its_numbers_are_used_up() -> None:
-    """After 2^26 ids the next ones differ still."""
+    """After 2^26 ids the next ones differ still; up to there they sort as they were made."""
     source = IdSource()
-    lane, _ = source._current  # noqa: SLF001  # 67 million ids would take a minute
-    source._current = (lane, iter([2**26 - 1, 2**26]).__next__)  # noqa: SLF001  # the same
+    source._blocks = iter(range(0))  # noqa: SLF001  # 67 million ids would take a minute, the last 4,096 do not
 
-    last, following = source.next_id(0), source.next_id(0)
+    ids = [source.next_id(0) for _ in range(2 * 4_096)]
 
-    assert last[24:] == lane
-    assert following[24:] != lane
+    assert ids[:4_096] == sorted(ids[:4_096])
+    assert {each[24:] for each in ids[:4_096]} != {each[24:] for each in ids[4_096:]}
+    assert len(set(ids)) == len(ids)
+
+
+def test_numbers_go_on_from_block_to_block() -> None:
+    """Ids of one millisecond sort in the order in which they were made."""
+    source = IdSource()
+    ids = [source.next_id(7) for _ in range(3 * 4_096 + 1)]
+
+    assert ids == sorted(set(ids))
+    assert {instant_ms(each) for each in ids} == {7}

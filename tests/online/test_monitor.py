@@ -333,6 +333,24 @@ def test_a_full_buffer_drops_the_newest_rows_and_counts_them(telemetry: Telemetr
     assert 10 <= recorded < 100
 
 
+def test_large_rows_are_bounded_by_their_bytes(telemetry: TelemetryCapture) -> None:
+    """A few rows of long texts take the room of thousands; ordinary ones still find theirs."""
+    monitor = ModelMonitor(
+        "fraud", slices=["note"], buffer_bytes=1 << 20, interval=3600, meter_provider=telemetry.meter_provider
+    )
+    monitor.record(score=0.5)  # starts the thread, which then sleeps
+    assert monitor.force_flush()
+
+    large = [monitor.record(score=0.5, note="x" * 100_000) for _ in range(50)]
+    ordinary = [monitor.record(score=0.5, note="y") for _ in range(50)]
+
+    assert sum(each is not None for each in large) == 10
+    assert None not in ordinary
+    assert monitor.force_flush()
+    assert monitor.record(score=0.5, note="x" * 100_000) is not None
+    assert telemetry.values("ml.monitor.dropped", by="reason") == {"buffer_full": 40}
+
+
 def test_a_large_batch_without_room_is_added_up_in_the_call(telemetry: TelemetryCapture) -> None:
     """A batch job loses nothing: what the buffer cannot hold is worked off at once."""
     monitor = ModelMonitor("fraud", buffer_rows=128, interval=3600, meter_provider=telemetry.meter_provider)

@@ -60,7 +60,7 @@ def test_predictions_reach_an_otlp_receiver(received: list[ExportMetricsServiceR
     service = {each.key: each.value.string_value for each in resource.resource.attributes}["service.name"]
     metrics = {metric.name: metric for scope in resource.scope_metrics for metric in scope.metrics}
     assert service == "fraud-api"
-    assert [scope.scope.name for scope in resource.scope_metrics] == ["otel_ml_metrics"]
+    assert [scope.scope.name for scope in resource.scope_metrics] == ["otel_ml_metrics", "otel_ml_metrics.histograms"]
     assert metrics["ml.predictions"].sum.data_points[0].as_int == 2
     assert metrics["ml.prediction.score"].histogram.data_points[0].count == 2
 

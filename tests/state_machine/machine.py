@@ -121,9 +121,9 @@ class Life(RuleBasedStateMachine):
             evaluator.run(as_of=as_of)
         self.place = None
         commits = self.version() - before
-        if commits and self.is_extended:
+        if commits:
+            commits -= self.is_extended  # the first one then computes what is known under the new settings
             self.model.settings = self.settings
-            commits -= 1
         if commits:
             self.model.advance(self.world.predictions, us(as_of))
         self.close()
