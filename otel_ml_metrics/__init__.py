@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from otel_ml_metrics.evaluation_report import Report
     from otel_ml_metrics.evaluator import Evaluator
     from otel_ml_metrics.expressions import col, lit, where
+    from otel_ml_metrics.measures.custom import (
+        mean_measure,
+        quantile_measure,
+        rate_measure,
+        ratio_measure,
+        sum_measure,
+        weighted_mean_measure,
+    )
+    from otel_ml_metrics.measures.exact import exact_measure
+    from otel_ml_metrics.measures.measure import Measure, Undefined
+    from otel_ml_metrics.measures.profit import value_measure
+    from otel_ml_metrics.measures.sums import Sum
     from otel_ml_metrics.monitor import ModelMonitor
     from otel_ml_metrics.telemetry.custom import counter, gauge, histogram
 
@@ -24,14 +36,25 @@ __all__ = [
     "LabelFiles",
     "LabelFunction",
     "LabelTable",
+    "Measure",
     "ModelMonitor",
     "OtelMLMetricsError",
     "Report",
+    "Sum",
+    "Undefined",
     "col",
     "counter",
+    "exact_measure",
     "gauge",
     "histogram",
     "lit",
+    "mean_measure",
+    "quantile_measure",
+    "rate_measure",
+    "ratio_measure",
+    "sum_measure",
+    "value_measure",
+    "weighted_mean_measure",
     "where",
 ]
 
@@ -43,14 +66,25 @@ _HOMES = {
     "LabelFiles": "otel_ml_metrics.declared_labels",
     "LabelFunction": "otel_ml_metrics.declared_labels",
     "LabelTable": "otel_ml_metrics.declared_labels",
+    "Measure": "otel_ml_metrics.measures.measure",
     "ModelMonitor": "otel_ml_metrics.monitor",
     "OtelMLMetricsError": "otel_ml_metrics.errors",
     "Report": "otel_ml_metrics.evaluation_report",
+    "Sum": "otel_ml_metrics.measures.sums",
+    "Undefined": "otel_ml_metrics.measures.measure",
     "col": "otel_ml_metrics.expressions",
     "counter": "otel_ml_metrics.telemetry.custom",
+    "exact_measure": "otel_ml_metrics.measures.exact",
     "gauge": "otel_ml_metrics.telemetry.custom",
     "histogram": "otel_ml_metrics.telemetry.custom",
     "lit": "otel_ml_metrics.expressions",
+    "mean_measure": "otel_ml_metrics.measures.custom",
+    "quantile_measure": "otel_ml_metrics.measures.custom",
+    "rate_measure": "otel_ml_metrics.measures.custom",
+    "ratio_measure": "otel_ml_metrics.measures.custom",
+    "sum_measure": "otel_ml_metrics.measures.custom",
+    "value_measure": "otel_ml_metrics.measures.profit",
+    "weighted_mean_measure": "otel_ml_metrics.measures.custom",
     "where": "otel_ml_metrics.expressions",
 }
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.attribution.calendar import Calendar, Judgement
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
+    from otel_ml_metrics.exact_values import ExactValues
     from otel_ml_metrics.intake import Intake
     from otel_ml_metrics.ledger.commit import Head
     from otel_ml_metrics.ledger.reader import LedgerReader
@@ -44,6 +45,7 @@ class Advance:
         ledger: Where it stands.
         engine: Adds up.
         valuation: Gives values.
+        exact: Gives those of exact measures.
         calendar: Says which windows may be judged.
         head: The head that was read.
         intake: What is new.
@@ -59,6 +61,7 @@ class Advance:
         ledger: LedgerReader,
         engine: Engine,
         valuation: Valuation,
+        exact: ExactValues,
         calendar: Calendar,
         head: Head,
         intake: Intake,
@@ -69,6 +72,7 @@ class Advance:
         self._evaluation = evaluation
         self._ledger = ledger
         self._valuation = valuation
+        self._exact = exact
         self._calendar = calendar
         self._head = head
         self._intake = intake
@@ -125,7 +129,8 @@ class Advance:
         """Find what became final or changed."""
         calendar, earlier_us = self._calendar, self._head.as_of_us
         windows = {calendar.window_of(tile) for tile in self._tiles}
-        touched = {calendar.window_of(tile) for tile in self._states}
+        moved = self._intake.tiles if self._evaluation.exact else frozenset[int]()
+        touched = {calendar.window_of(tile) for tile in {*self._states, *moved}}
         were_final = (
             set()
             if earlier_us is None
@@ -147,8 +152,12 @@ class Advance:
             if each.window_us in touched | closing or _of(each) not in were_final or _of(each) in is_current
         ]
         before = [each for each in judgements if each.window_us in touched and _of(each) in were_final]
-        self.groups = self._valued(after, new=True)
-        self._before = self._as_it_was_defined(self._valued(before, new=False))
+        fresh = [each for each in after if each.window_us in touched or _of(each) not in were_final]
+        ahead = self._intake.ahead(self._ledger)
+        self._renewed = self._exact.renewed(self._valued(after, new=True), fresh, self._ledger, ahead)
+        self.groups = self._as_retired(self._renewed.groups)
+        earlier = self._exact.recalled(self._valued(before, new=False), self._ledger)
+        self._before = self._as_it_was_defined(self._as_retired(earlier))
         final = {key: group for key, group in self.groups.items() if group.judgement.is_final}
         compared = {key: group for key, group in final.items() if key[0] in touched or key[:2] not in were_final}
         self._new, self._revised = changed(self._before, compared)
@@ -160,9 +169,12 @@ class Advance:
         self._count_closed(closing)
 
     def _valued(self, judgements: list[Judgement], *, new: bool) -> Groups:
-        """The groups of some windows, as they were or as they become."""
+        """The groups of some windows, as they were or as they become, by their sums."""
         states = self._load({each.window_us for each in judgements}, new=new)
-        return as_retired(self._valuation.groups(states, judgements), self._ledger.retired(), self._evaluation)
+        return self._valuation.groups(states, judgements)
+
+    def _as_retired(self, groups: Groups) -> Groups:
+        return as_retired(groups, self._ledger.retired(), self._evaluation)
 
     def _as_it_was_defined(self, groups: Groups) -> Groups:
         """Groups with only the measures and maturities that the ledger had: it has no sums of the others."""
@@ -232,7 +244,7 @@ class Advance:
             held=self.waiting.held,
             undefined=self.undefined,
             folded=most_folded(self.groups.values()),
-            warnings=(*self._intake.warnings, *self._warn_of_bounds()),
+            warnings=(*self._intake.warnings, *self._renewed.warnings, *self._warn_of_bounds()),
         )
 
     def _warn_of_bounds(self) -> list[str]:
@@ -259,6 +271,7 @@ class Advance:
             facts=self._intake.facts,
             replaced_dates=self._intake.replaced_dates,
             states=self._states,
+            exact=self._renewed.blocks,
             pending=self._intake.pending,
             held=self._intake.held,
             lost=self._intake.lost,

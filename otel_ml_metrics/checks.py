@@ -78,7 +78,7 @@ def check(monitoring: str | os.PathLike[str], *, environ: Mapping[str, str]) -> 
     except ConfigurationError as error:
         yield Finding("settings", "wrong", str(error))
         return
-    measures = ", ".join(measure.name for measure in evaluation.measures)
+    measures = ", ".join(measure.name for measure in evaluation.all_measures)
     yield Finding("settings", "ok", f"{evaluation.name}: {measures}")
     looks: dict[str, Callable[[], Iterable[Finding]]] = {
         "prediction log": lambda: _look_at_log(evaluation),

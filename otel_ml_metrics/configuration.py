@@ -130,7 +130,7 @@ class Evaluation:
         labels: Labels | Mapping[str, Any] | Callable[..., object],
         ledger: str,
         attribution_window: str | timedelta,
-        measures: Sequence[str | Measure | Mapping[str, Any]],
+        measures: Sequence[str | Measure | Exact | Mapping[str, Any]],
         task: str = "binary",
         service: str | None = None,
         name: str | None = None,
@@ -228,13 +228,18 @@ class Evaluation:
         return tuple(sorted({field for fields_crossed in self.slices for field in fields_crossed}))
 
     @property
+    def all_measures(self) -> tuple[Measure | Exact, ...]:
+        """The measures made of sums, and the exact ones."""
+        return (*self.measures, *self.exact)
+
+    @property
     def label_kind(self) -> str:
         """What a label is where it comes from: a boolean, a number, a string (one of the classes), or a set of them."""
         return "set" if self.task == "multilabel" else self.kinds["label"]
 
     @property
     def states(self) -> tuple[State, ...]:
-        """The sums that all measures need, each once."""
+        """The sums that measures need, each once."""
         return states_of(self.measures)
 
     @property
@@ -245,7 +250,7 @@ class Evaluation:
     @property
     def columns(self) -> frozenset[str]:
         """Names of the columns that a row needs for the measures."""
-        needed: list[Sum | Measure] = [*self.measures, *self.left_out_counts]
+        needed: list[Sum | Measure | Exact] = [*self.all_measures, *self.left_out_counts]
         return frozenset[str]().union(*(each.columns() for each in needed))
 
     @property
@@ -278,9 +283,6 @@ class Evaluation:
 
     def _check(self) -> None:
         self._check_retention()
-        if self.exact:
-            message = f"{self.exact[0].name!r} is an exact measure, which is not evaluated yet. Leave it out."
-            raise ConfigurationError(message, "measures")
         if self.resend_revisions and self.timestamps != "event":
             message = "revised values are sent again in event mode only. Say timestamps: event, or leave this out."
             raise ConfigurationError(message, "resend_revisions")

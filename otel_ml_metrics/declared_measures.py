@@ -82,7 +82,7 @@ def _measure(
     where: str, found: object, task: str, classes: Sequence[str], *, weighted: bool, bins: ScoreBins
 ) -> Measure | Exact:
     if isinstance(found, Exact):
-        return found
+        return _exact(where, found, task, classes, weighted=weighted)
     if isinstance(found, Mapping):
         return _mapped(where, found, task, classes, weighted=weighted, bins=bins)
     known = measures_for(task, classes)
@@ -103,13 +103,20 @@ def _mapped(
     try:
         made = _made(where, plain, task, classes)
         if isinstance(made, Exact):
-            check_names(where, found, {*_FACTS, "exact", "of"})
-            return made
+            check_names(where, found, {*_FACTS, "exact", "of", "weighted"})
+            return made.fitted(task, classes, weighted=is_weighted)
         made = _binned(where, _fitting(where, made, task, classes), found, bins)
         return switched(made, is_weighted=is_weighted, interval=found.get("interval"))
     except ConfigurationError as error:
         inner = error.where if error.where.startswith(where) else f"{where}.{error.where}".rstrip(".")
         raise ConfigurationError(error.message, inner) from error
+
+
+def _exact(where: str, found: Exact, task: str, classes: Sequence[str], *, weighted: bool) -> Exact:
+    try:
+        return found.fitted(task, classes, weighted=weighted)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message, where) from error
 
 
 def _binned(where: str, measure: Measure, found: Mapping[str, Any], default: ScoreBins) -> Measure:

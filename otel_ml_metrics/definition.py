@@ -18,11 +18,12 @@ _FIXED: Final = (
 
 
 def definition_of(evaluation: Evaluation) -> dict[str, Any]:
-    """What the sums mean, as plain JSON; durations in seconds, a measure as the keys of its sums."""
+    """What the sums mean, as plain JSON; durations in seconds, a measure as the keys of its sums (or what it calls)."""
     measures = {
         measure.name: sorted(state.key for state in measure.states) + ([f"over {measure.over}"] if measure.over else [])
         for measure in evaluation.measures
     }
+    measures |= {measure.name: [measure.key] for measure in evaluation.exact}
     said = {
         "model": evaluation.model,
         "task": evaluation.task,

@@ -150,7 +150,7 @@ class Emission:
         self._evaluation = evaluation
         self._now = now_us * _NANO_PER_US
         self._start = start_us * _NANO_PER_US
-        self._measures = {measure.name: measure for measure in evaluation.measures}
+        self._measures = {measure.name: measure for measure in evaluation.all_measures}
 
     def current(self, groups: Iterable[Group]) -> list[LaggingPoint]:
         """Every value of these groups as the current state, stamped now."""

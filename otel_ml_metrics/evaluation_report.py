@@ -21,7 +21,7 @@ class Value:
         value: In the unit; never NaN, since an undefined value is not there at all.
         lower: Lower end of the 95 % interval; None where theory gives none.
         upper: Upper end of it.
-        certificate: Bound of the error that binning makes; None for exact measures.
+        certificate: Bound of the error that binning makes; None where nothing is binned.
         unit: UCUM.
         support: Rows behind the value.
         coverage: Labelled share of the mature predictions, by explicit labels; None where none is mature.
@@ -34,6 +34,7 @@ class Value:
         variant: None where variants are merged or not known.
         output: Name of the model's output; None where it has one only.
         slice: Field to value; empty for all rows.
+        retired: Whether it is the last value of an exact measure whose rows were retired: nothing changes it any more.
     """
 
     measure: str
@@ -53,6 +54,7 @@ class Value:
     variant: str | None
     slice: Mapping[str, str]
     output: str | None = None
+    retired: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types; instants are ISO 8601 in UTC."""

@@ -19,6 +19,7 @@ from otel_ml_metrics.emission import Totals
 from otel_ml_metrics.engines.duckdb import DuckDBEngine
 from otel_ml_metrics.errors import InstantError, LedgerMismatchError, LedgerMovedError
 from otel_ml_metrics.evaluation_report import Delivered, Report
+from otel_ml_metrics.exact_values import ExactValues
 from otel_ml_metrics.history import History, Narrator
 from otel_ml_metrics.importing.taking import take_over
 from otel_ml_metrics.instants import from_us, iso, to_us
@@ -83,6 +84,7 @@ class Evaluator:
         self._ledger = Ledger.of(evaluation)
         self._engine: Engine = DuckDBEngine()
         self._valuation = Valuation(evaluation, self._calendar, self._engine)
+        self._exact = ExactValues(evaluation, self._calendar, self._engine, self._valuation)
 
     def __enter__(self) -> Self:
         return self
@@ -231,9 +233,10 @@ class Evaluator:
             tiles = ledger.tiles()
             states = ledger.states(tiles)
             retirement = ledger.retired()
-        windows = {self._calendar.window_of(tile) for tile in tiles}
-        judgements = [each for each in self._calendar.judgements(windows, as_of_us=as_of_us) if each.is_final]
-        groups = as_retired(self._valuation.groups(states, judgements), retirement, self._evaluation)
+            windows = {self._calendar.window_of(tile) for tile in tiles}
+            judgements = [each for each in self._calendar.judgements(windows, as_of_us=as_of_us) if each.is_final]
+            groups = self._exact.recalled(self._valuation.groups(states, judgements), ledger)
+        groups = as_retired(groups, retirement, self._evaluation)
         totals = Totals.of(head.totals)
         return Report(
             evaluation=self._evaluation.name,
@@ -332,6 +335,7 @@ class Evaluator:
             ledger=self._ledger,
             engine=self._engine,
             valuation=self._valuation,
+            exact=self._exact,
             calendar=self._calendar,
             head=head,
             intake=intake,

@@ -52,6 +52,7 @@ class Intake:
     Args:
         inputs: Progress of the files and segments that moved on.
         delta: What is added to the sums, by tile.
+        tiles: Where rows or labels came or went.
         facts: New facts by date of their prediction.
         replaced_dates: Dates whose facts are replaced.
         pending: Labels that wait for their prediction, if they changed.
@@ -64,6 +65,7 @@ class Intake:
 
     inputs: list[Input] = field(default_factory=list)
     delta: pa.Table = field(default_factory=TILED_SUMS.empty_table)
+    tiles: frozenset[int] = frozenset()
     facts: dict[str, pa.Table] = field(default_factory=dict)
     replaced_dates: frozenset[str] = frozenset()
     pending: pa.Table | None = None
@@ -79,7 +81,12 @@ class Intake:
         for date, facts in summed.facts.items():
             self.facts[date] = pa.concat_tables([self.facts[date], facts]) if date in self.facts else facts
         self.replaced_dates |= summed.replaced_dates
+        self.tiles |= summed.tiles
         self.label_changes += summed.label_changes
+
+    def ahead(self, ledger: LedgerReader) -> LedgerReader:
+        """Inputs and labels of a ledger, once these are taken."""
+        return ledger.ahead(inputs=self.inputs, facts=self.facts, replaced_dates=self.replaced_dates, lost=self.lost)
 
 
 @dataclass(frozen=True)
@@ -177,6 +184,26 @@ class Reading:
         summing = self._summing(moved=False, withdrawn=False)
         intake.add(summing.add_up_anew(dates, reread=reread_until_us is not None))
         return intake
+
+    def gone(self, *, start_us: int, end_us: int) -> str | None:
+        """A segment with predictions of a range that was taken before and is gone; None where all are there."""
+        return self._log.gone(_dates_between(start_us, end_us))
+
+    def join(self, *, start_us: int, end_us: int) -> None:
+        """Define `effects`: what is known of the predictions of a range, as log and applied labels have it.
+
+        Args:
+            start_us: Start of the range.
+            end_us: End of it, not included.
+
+        Raises:
+            LogError: The log cannot be read, or it has lost what was evaluated.
+        """
+        dates = _dates_between(start_us, end_us)
+        self._log.retake(dates, start_us=start_us, end_us=end_us)
+        self._engine.put("incoming", self._ledger.facts(dates).select(self._labels.schema.names))
+        self._join(has_waiting=False)
+        self._summing(moved=False, withdrawn=False).join_anew()
 
     def _summing(self, *, moved: bool, withdrawn: bool) -> Summing:
         return Summing(self._engine, self._ledger, self._plan, self._labels.schema, moved=moved, withdrawn=withdrawn)

@@ -95,11 +95,11 @@ class LogIntake:
         Raises:
             LogError: The log has lost a segment of these dates.
         """
-        taken = [name for name, each in self._known.items() if each.date in dates]
-        gone = [name for name in taken if name not in self._listed]
-        if gone:
-            message = f"The segment {gone[0]} was evaluated and is gone, so its windows cannot be computed again."
+        gone = self.gone(dates)
+        if gone is not None:
+            message = f"The segment {gone} was evaluated and is gone, so its windows cannot be computed again."
             raise LogError(message)
+        taken = [name for name, each in self._known.items() if each.date in dates]
         self._engine.put("lost", self._lost)
         self.define("logged_rows", taken)
         within = f"_predicted_us >= {start_us} AND _predicted_us < {end_us}"
@@ -107,6 +107,11 @@ class LogIntake:
         self._define("old_rows", [], without_lost=False)
         self._engine.materialise("moved_before", "SELECT * FROM old_rows")
         return [each for name, each in self._known.items() if name in self._listed]
+
+    def gone(self, dates: frozenset[str]) -> str | None:
+        """A segment of these dates that was taken before and is not there any more; None where all are."""
+        taken = (name for name, each in self._known.items() if each.date in dates)
+        return next((name for name in taken if name not in self._listed), None)
 
     def _define(self, name: str, chosen: Iterable[str], *, without_lost: bool) -> None:
         files = portions(self._listed, chosen)

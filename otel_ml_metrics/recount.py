@@ -127,6 +127,7 @@ def _stored(ledger: LedgerReader, start: int, end: int) -> tuple[pa.Table, dict[
     for tile in ledger.tiles():
         if start <= tile < end:
             try:
+                ledger.exact([tile])  # a window starts with its first tile
                 parts.append(ledger.states([tile]).select(TILED_SUMS.names))
             except (KeyError, LedgerError) as error:
                 damaged[tile] = str(error)

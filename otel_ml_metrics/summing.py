@@ -30,12 +30,14 @@ class Summed:
         facts: New facts by date of their prediction.
         replaced_dates: Dates whose facts are replaced by those.
         label_changes: Rows of (tile_us, version, variant, status, delay_bin, labels, delay_us, skewed) to count.
+        tiles: Where rows or labels came or went, whether or not that changed a sum.
     """
 
     delta: pa.Table
     facts: dict[str, pa.Table]
     replaced_dates: frozenset[str]
     label_changes: list[dict[str, object]]
+    tiles: frozenset[int]
 
 
 def delta_plan(evaluation: Evaluation, columns: RowColumns) -> deltas.DeltaPlan:
@@ -101,7 +103,7 @@ class Summing:
             effects.materialise_effects(self._engine, self._plan)
             label_changes = self._recounted()
         facts, replaced = self._kept_facts()
-        return Summed(self._delta(), facts, replaced, label_changes)
+        return self._summed(facts, replaced, label_changes)
 
     def add_up_anew(self, dates: frozenset[str], *, reread: bool) -> Summed:
         """What the rows in `new_rows` and their labels add up to on their own.
@@ -110,20 +112,41 @@ class Summing:
             dates: Of these rows.
             reread: Whether the labels come from their source, and take the place of those that were applied before.
         """
+        self.place_anew()
+        if not reread:
+            return self._summed({}, frozenset(), [])
         self._engine.put("facts_stored", self._ledger.facts(dates))
-        for moment in ("before", "after"):
-            self._engine.define(f"rows_{moment}", "SELECT * FROM new_rows")
+        self._engine.define("rows_before", "SELECT * FROM new_rows")
         mine = "prediction_id IN (SELECT prediction_id FROM new_rows)"
         self._engine.define("facts_before", f"SELECT {self._fact} FROM facts_stored WHERE {mine}")
-        self._engine.define("facts_after", f"SELECT {self._fact} FROM attributed")
-        for moment in ("before", "after"):
-            effects.place(self._engine, self._plan, moment)
-        effects.materialise_effects(self._engine, self._plan, moments=("after",))
-        if not reread:
-            return Summed(self._delta(), {}, frozenset(), [])
+        effects.place(self._engine, self._plan, "before")
         counts = [row for row in self._recounted() if row["status"] != "late"]  # late ones of before were not kept
         kept = f"{self._stored()} WHERE NOT {mine} UNION ALL {self._counting('placed_after')}"
-        return Summed(self._delta(), self._by_date(kept), dates, counts)
+        return self._summed(self._by_date(kept), dates, counts)
+
+    def join_anew(self) -> None:
+        """Define `effects` like `place_anew`, which takes longer, and for whom the labels are not counted."""
+        is_as_said = self._plan.implicit_from is None and self._plan.aggregate != "sum"  # a sum is rounded
+        if is_as_said and effects.are_single(self._engine):
+            effects.define_single_effects(self._engine, self._plan)
+        else:
+            self.place_anew()
+
+    def place_anew(self) -> None:
+        """Materialise `effects`: what is known of the rows in `new_rows` by the labels in `attributed` alone."""
+        self._engine.define("rows_after", "SELECT * FROM new_rows")
+        self._engine.define("facts_after", f"SELECT {self._fact} FROM attributed")
+        effects.place(self._engine, self._plan, "after")
+        effects.materialise_effects(self._engine, self._plan, moments=("after",))
+
+    def _summed(
+        self, facts: dict[str, pa.Table], replaced_dates: frozenset[str], label_changes: list[dict[str, object]]
+    ) -> Summed:
+        """What was found, and the sums that it adds up to."""
+        delta, tile = self._delta(), f"{deltas.tile_sql(self._plan)} AS tile_us"
+        reached = self._engine.sql(f"SELECT _tile_us AS tile_us FROM effects UNION SELECT {tile} FROM moved_before")
+        tiles = {*distinct(delta, "tile_us"), *values(reached, "tile_us")}
+        return Summed(delta, facts, replaced_dates, label_changes, frozenset(tiles))
 
     def _delta(self) -> pa.Table:
         plan = self._plan

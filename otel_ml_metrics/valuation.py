@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.attribution.calendar import Calendar, Judgement
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
+    from otel_ml_metrics.measures.exact import Exact
     from otel_ml_metrics.measures.measure import Measure
     from otel_ml_metrics.measures.totals import Counted, State
 
@@ -239,18 +240,27 @@ class Valuation:
         if not np.isfinite(value):
             group.undefined[measure.name] = "not_finite"
             return
-        _, _, output, version, variant, _ = group.key
         lower, upper = measure.interval(totals) or (None, None)
         certificate = measure.certificate(totals)
         share = self._evaluation.sample if measure.extensive else 1.0
-        group.values[measure.name] = Value(
-            measure=measure.name,
-            value=float(value) / share,
+        group.values[measure.name] = replace(
+            self.value(group, measure, float(value) / share, support=int(totals[measure.support])),
             lower=None if lower is None else float(lower),
             upper=None if upper is None else float(upper),
             certificate=None if certificate is None else float(certificate) / share,
+        )
+
+    def value(self, group: Group, measure: Measure | Exact, value: float, *, support: int) -> Value:
+        """A value of a group, with neither an interval nor a bound."""
+        _, _, output, version, variant, _ = group.key
+        return Value(
+            measure=measure.name,
+            value=value,
+            lower=None,
+            upper=None,
+            certificate=None,
             unit=measure.unit,
-            support=int(totals[measure.support]),
+            support=support,
             coverage=group.coverage,
             window_start=from_us(group.judgement.window_us),
             window_end=from_us(self._calendar.end_of(group.judgement.window_us)),

@@ -64,6 +64,19 @@ MOVES: Final = _schema(
 )
 """Final values of one window that a commit gave, changed or took away."""
 
+EXACT: Final = _schema(
+    maturity_s=pa.int64(),
+    output=pa.string(),
+    version=pa.string(),  # of the model
+    variant=pa.string(),
+    slice=pa.string(),
+    measure=pa.string(),
+    value=pa.float64(),  # null where it is undefined
+    support=pa.int64(),
+    undefined=pa.string(),  # the reason, where there is no value
+)
+"""Final values of the exact measures of one window."""
+
 RETIRED: Final = _schema(before_us=pa.int64(), definition=pa.string())  # definition is JSON
 """Up to where predictions and labels were retired, and what the sums of their windows mean."""
 

@@ -83,6 +83,7 @@ class Commit:
         facts: New facts by date of their prediction.
         replaced_dates: Dates whose facts are replaced, not added to.
         states: All sums of the tiles that changed, by tile.
+        exact: All final values of exact measures of the windows in which they changed, as `EXACT`, by window.
         pending: Labels that wait, if they changed.
         held: Labels that are held back, if they changed.
         lost: Repeated predictions, if they changed.
@@ -101,6 +102,7 @@ class Commit:
     facts: Mapping[str, pa.Table] = field(default_factory=dict)
     replaced_dates: frozenset[str] = frozenset()
     states: Mapping[int, pa.Table] = field(default_factory=dict)
+    exact: Mapping[int, pa.Table] = field(default_factory=dict)
     pending: pa.Table | None = None
     held: pa.Table | None = None
     lost: pa.Table | None = None

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 from pyarrow import parquet
 
-from otel_ml_metrics.attribution.tables import LOST, MOVES, RETIRED, SUMS
+from otel_ml_metrics.attribution.tables import EXACT, LOST, MOVES, RETIRED, SUMS
 from otel_ml_metrics.ledger import schema
 from otel_ml_metrics.ledger.schema import decode
 
@@ -53,6 +53,12 @@ def files(facts: pa.Schema) -> list[Exported]:
             " slice and delay bucket (seconds; 0 for sums over predictions). The sum at a maturity is the sum over the"
             " buckets up to it. What follows @ in a sum's name is k: its value is a multiple of 2^-k.",
             lambda connection: _blocks(connection, schema.state_block.c.sums, SUMS),
+        ),
+        Exported(
+            "exact_values.parquet",
+            "Final values of the exact measures as they stand: per window and maturity (in seconds), version, variant"
+            " and slice, with their support, or why there is none.",
+            lambda connection: _blocks(connection, schema.exact_block.c.entries, EXACT),
         ),
         Exported(
             "labels.parquet",

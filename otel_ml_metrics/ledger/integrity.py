@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-from otel_ml_metrics.attribution.tables import LOST, MOVES, RETIRED, SUMS
+from otel_ml_metrics.attribution.tables import EXACT, LOST, MOVES, RETIRED, SUMS
 from otel_ml_metrics.errors import LedgerError
 from otel_ml_metrics.ledger import schema
 from otel_ml_metrics.ledger.emitted import WIDTH, pack, unpack
@@ -57,6 +57,7 @@ def _chain(connection: sa.Connection) -> Iterator[str]:
         schema.input_file,
         schema.fact_block,
         schema.state_block,
+        schema.exact_block,
         schema.aside,
         schema.movement,
         schema.outbox,
@@ -78,7 +79,8 @@ def _blocks(connection: sa.Connection, facts: pa.Schema) -> Iterator[str]:
 def _expected(cell: sa.Column[Any], row: sa.Row[Any], facts: pa.Schema) -> pa.Schema:
     if cell.table is schema.aside:
         return {"pending": facts, "lost": LOST, "retired": RETIRED}.get(row.name, facts)
-    return {schema.fact_block: facts, schema.state_block: SUMS, schema.movement: MOVES}[cell.table]
+    of_blocks = {schema.state_block: SUMS, schema.exact_block: EXACT, schema.movement: MOVES}
+    return of_blocks.get(cell.table, facts)
 
 
 def _block(block: bytes, what: str, expected: pa.Schema) -> Iterator[str]:

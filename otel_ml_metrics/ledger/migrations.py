@@ -89,6 +89,17 @@ STEPS: Final = (
         ),
         fill=_note_emitted,
     ),
+    Step(
+        to=3,
+        statements=(
+            """
+            CREATE TABLE exact_block (
+                window_us BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL, entries {bytes} NOT NULL
+            )
+            """,
+        ),
+        postgresql=("ALTER TABLE exact_block ALTER COLUMN entries SET STORAGE EXTERNAL",),
+    ),
 )
 """Every step, in order."""
 

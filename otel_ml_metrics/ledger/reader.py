@@ -18,7 +18,7 @@ from otel_ml_metrics.ledger.rows import chosen
 from otel_ml_metrics.ledger.schema import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
 
@@ -69,8 +69,7 @@ class LedgerReader:
             for date in sorted(dates):
                 query = sa.select(table.c.facts).where(table.c.date == date).order_by(table.c.id)
                 for (block,) in connection.execute(query):
-                    facts = decode(block, f"block of labels of {date}")
-                    blocks.append(facts.append_column("date", pa.array([date] * len(facts), pa.string())))
+                    blocks.append(_dated(decode(block, f"block of labels of {date}"), date))
         return (
             pa.concat_tables(blocks) if blocks else self.fact_schema.append(pa.field("date", pa.string())).empty_table()
         )
@@ -83,7 +82,7 @@ class LedgerReader:
 
     @contextmanager
     def overlooking(self, tiles: frozenset[int]) -> Iterator[None]:
-        """For a repair: as long as this lasts, these tiles have no sums, whatever their damaged blocks hold."""
+        """For a repair: as long as this lasts, these tiles (and windows) have no sums, whatever damaged blocks hold."""
         self._overlooked = tiles
         try:
             yield
@@ -104,6 +103,38 @@ class LedgerReader:
                     sums = decode(block, f"block of sums of tile {tile}")
                     blocks.append(sums.append_column("tile_us", pa.array([tile] * len(sums), pa.int64())))
         return pa.concat_tables(blocks) if blocks else TILED_SUMS.empty_table()
+
+    def exact(self, windows: Iterable[int]) -> dict[int, pa.Table]:
+        """The final values of exact measures in these windows, as `EXACT`, by start of the window.
+
+        Raises:
+            LedgerError: A block of them is damaged.
+        """
+        table = schema.exact_block
+        blocks = {}
+        with self._reading() as connection:
+            for some in chosen(connection, table.c.window_us, sorted(set(windows) - self._overlooked)):
+                for window, block in connection.execute(sa.select(table.c.window_us, table.c.entries).where(some)):
+                    blocks[window] = decode(block, f"block of exact values of window {window}")
+        return blocks
+
+    def ahead(
+        self,
+        *,
+        inputs: Iterable[Input],
+        facts: Mapping[str, pa.Table],
+        replaced_dates: frozenset[str],
+        lost: pa.Table | None,
+    ) -> LedgerReader:
+        """The labels and inputs as a commit of these is going to leave them; arguments as of `Commit`."""
+        return _Ahead(
+            self._reading,
+            facts=self.fact_schema,
+            new_inputs={(each.kind, each.name): each for each in inputs},
+            new_facts=facts,
+            replaced_dates=replaced_dates,
+            new_lost=lost,
+        )
 
     def pending(self) -> pa.Table:
         """Labels that wait for their prediction."""
@@ -153,6 +184,42 @@ class LedgerReader:
         with self._reading() as connection:
             rows = connection.execute(sa.select(schema.run).order_by(schema.run.c.version)).mappings().all()
         return map(dict, rows)
+
+
+class _Ahead(LedgerReader):
+    """A ledger as the next commit is going to leave it, as far as labels, inputs and repeated rows go."""
+
+    def __init__(
+        self,
+        reading: Callable[[], AbstractContextManager[sa.Connection]],
+        *,
+        facts: pa.Schema,
+        new_inputs: Mapping[tuple[str, str], Input],
+        new_facts: Mapping[str, pa.Table],
+        replaced_dates: frozenset[str],
+        new_lost: pa.Table | None,
+    ) -> None:
+        super().__init__(reading, facts=facts)
+        self._new_inputs = new_inputs
+        self._new_facts = new_facts
+        self._replaced_dates = replaced_dates
+        self._new_lost = new_lost
+
+    def inputs(self, kind: str) -> dict[str, Input]:
+        new = {name: each for (of, name), each in self._new_inputs.items() if of == kind}
+        return super().inputs(kind) | new
+
+    def facts(self, dates: Iterable[str]) -> pa.Table:
+        wanted = set(dates)
+        new = [_dated(self._new_facts[date], date) for date in sorted(wanted & self._new_facts.keys())]
+        return pa.concat_tables([super().facts(wanted - self._replaced_dates), *new])
+
+    def lost(self) -> pa.Table:
+        return super().lost() if self._new_lost is None else self._new_lost
+
+
+def _dated(facts: pa.Table, date: str) -> pa.Table:
+    return facts.append_column("date", pa.array([date] * len(facts), pa.string()))
 
 
 def _window_commit(row: sa.Row[Any]) -> WindowCommit:

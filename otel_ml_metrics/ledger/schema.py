@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from otel_ml_metrics.errors import LedgerError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """What these tables are; `migrations.py` has the way from each earlier one."""
 
 metadata: Final = sa.MetaData()
@@ -73,6 +73,14 @@ state_block: Final = sa.Table(
     sa.Column("sums", sa.LargeBinary, nullable=False),
 )
 
+exact_block: Final = sa.Table(
+    "exact_block",
+    metadata,
+    sa.Column("window_us", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("entries", sa.LargeBinary, nullable=False, comment="final values of exact measures as they stand"),
+)
+
 aside: Final = sa.Table(
     "aside",
     metadata,
@@ -121,7 +129,7 @@ run: Final = sa.Table(
     sa.Column("summary", sa.Text, nullable=False, comment="JSON"),
 )
 
-BLOCKS: Final = (fact_block.c.facts, state_block.c.sums, aside.c.rows, movement.c.moves)
+BLOCKS: Final = (fact_block.c.facts, state_block.c.sums, exact_block.c.entries, aside.c.rows, movement.c.moves)
 """Cells that hold Arrow tables, compressed."""
 
 for _cell in (*BLOCKS, emitted.c.series):  # PostgreSQL would spend time on compressing them again

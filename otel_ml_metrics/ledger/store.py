@@ -125,6 +125,8 @@ class Ledger(LedgerReader):
                 blocks.add_facts(connection, date, facts, version)
             states = [(tile, version, encode(sums)) for tile, sums in sorted(commit.states.items())]
             rows.replace(connection, schema.state_block, ("tile_us", "version", "sums"), states)
+            exact = [(window, version, encode(entries)) for window, entries in sorted(commit.exact.items())]
+            rows.replace(connection, schema.exact_block, ("window_us", "version", "entries"), exact)
             asides = (("pending", commit.pending), ("held", commit.held), ("lost", commit.lost))
             kept = [(name, version, encode(table)) for name, table in asides if table is not None]
             rows.replace(connection, schema.aside, ("name", "version", "rows"), kept)

@@ -94,7 +94,7 @@ def test_the_check_of_everything_takes_no_old_ledger_along(material: Material, r
     done = run("check", material.monitoring)
     refused = run("ledger", "check", material.monitoring)
 
-    assert "has schema 1; the next run takes it to schema 2" in done.stdout
+    assert "has schema 1; the next run takes it to schema 3" in done.stdout
     assert (refused.exit_code, "has schema 1" in refused.stderr) == (2, True)
 
 

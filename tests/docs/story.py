@@ -25,11 +25,11 @@ class Story:
     """
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self._world = World(folder)
+        self._world = World(folder, task=settings.get("task", "binary"))
         self._settings: dict[str, Any] = {"measures": ["accuracy"], "by": [], "attribution_window": DAY} | settings
         self._names = count()
 
-    def log(self, identity: str = "p-1", *, at: str = "0h", decision: bool = True, **fields: Any) -> None:
+    def log(self, identity: str = "p-1", *, at: str = "0h", decision: float | bool = True, **fields: Any) -> None:
         """Log a prediction, in a segment of its own."""
         row = Prediction(id=identity, predicted_at=instant(at), prediction=decision, **fields)
         self._world.log([row], name=f"{next(self._names):06}")
@@ -38,7 +38,7 @@ class Story:
         """An id as a monitor makes it for a prediction of an instant."""
         return native_id(instant(at), next(self._names))
 
-    def label(self, identity: str = "p-1", *, late: bool = True, at: str = "2h", **named: Any) -> None:
+    def label(self, identity: str = "p-1", *, late: float | bool = True, at: str = "2h", **named: Any) -> None:
         """Write a label, in a file of its own; of a customer, `happened` says when the outcome was."""
         if "happened" in named:
             named["occurred_at"] = instant(named.pop("happened"))
@@ -78,6 +78,9 @@ class Story:
     def _tell(self, report: Report) -> None:
         for value in sorted(report.values, key=lambda each: Duration(each.maturity).us):
             print(_told(value))  # noqa: T201  # pages show what is printed
+        raised = [f"{n} {reason}" for reason, n in report.undefined.items() if reason.startswith("raised")]
+        if raised:
+            print("undefined:", ", ".join(raised))  # noqa: T201
         counts = {**report.labels, "waiting": report.waiting, "held": report.held}
         print("labels:", ", ".join(f"{n} {status}" for status, n in counts.items() if n) or "none")  # noqa: T201
         for warning in report.warnings:

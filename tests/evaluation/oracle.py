@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tests.evaluation.oracle_measures import MEASURES, Labelled, Row
+from tests.evaluation.oracle_measures import EXACT, MEASURES, Labelled, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,8 +97,10 @@ class Settings:
     @property
     def measured(self) -> dict[str, Callable[[Sequence[Labelled]], Given]]:
         """The measures, by name."""
-        known = MEASURES[self.task]
-        return known if self.measures is None else {name: known[name] for name in self.measures}
+        if self.measures is None:
+            return MEASURES[self.task]
+        known = MEASURES[self.task] | EXACT[self.task]
+        return {name: known[name] for name in self.measures}
 
 
 def values(rows: Iterable[Row], labels: Iterable[Said], settings: Settings, as_of_us: int) -> dict[Key, Expected]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -184,6 +185,40 @@ MEASURES: Final[dict[str, dict[str, Callable[[Sequence[Labelled]], Given]]]] = {
 }
 """By task."""
 
+
+def _in_order(rows: Sequence[Labelled], of: str) -> list[tuple[float, float]]:
+    """Label and score (or prediction), by the id of the prediction."""
+    placed = sorted((each.row.id, float(each.label), getattr(each.row, of)) for each in rows)
+    return [(label, found) for _, label, found in placed if found is not None]
+
+
+def _ranked_gap(of: str) -> Callable[[Sequence[Labelled]], Given]:
+    """What depends on the order of the rows."""
+
+    def measure(rows: Sequence[Labelled]) -> Given:
+        pairs = _in_order(rows, of)
+        gaps = [(place + 1) * (found - label) for place, (label, found) in enumerate(pairs)]
+        return (sum(gaps) / len(gaps), len(gaps), ROUNDING) if gaps else None
+
+    return measure
+
+
+def _middle_gap(of: str) -> Callable[[Sequence[Labelled]], Given]:
+    """What is no function of sums, and refuses single rows."""
+
+    def measure(rows: Sequence[Labelled]) -> Given:
+        gaps = [abs(found - label) for label, found in _in_order(rows, of)]
+        return (statistics.median(gaps), len(gaps), ROUNDING) if len(gaps) > 1 else None
+
+    return measure
+
+
+EXACT: Final[dict[str, dict[str, Callable[[Sequence[Labelled]], Given]]]] = {
+    "binary": {"ranked_gap": _ranked_gap("score"), "middle_gap": _middle_gap("score")},
+    "regression": {"ranked_gap": _ranked_gap("prediction"), "middle_gap": _middle_gap("prediction")},
+}
+"""Exact measures by task: any function of the rows, by the id of the prediction."""
+
 DECLARED: Final[dict[str, Any]] = {
     "missed_fares": {
         "unit": "USD",
@@ -198,6 +233,8 @@ DECLARED: Final[dict[str, Any]] = {
     },
     "fares_at_stake": {"unit": "USD", "sum": "fare", "rows": "predictions", "description": "All fares"},
     "paid": {"unit": "USD", "sum": "label", "description": "All that was paid"},
+    "ranked_gap": {"unit": "1", "exact": "tests.evaluation.callables:ranked_gap", "description": "By rank"},
+    "middle_gap": {"unit": "1", "exact": "tests.evaluation.callables:middle_gap", "description": "In the middle"},
 }
 """What an evaluation says about the measures that it declares itself."""
 

@@ -63,12 +63,13 @@ def settings_strategy(**others: st.SearchStrategy[Any]) -> st.SearchStrategy[Set
     return st.builds(Settings, **drawn | others)
 
 
-def entity_settings() -> st.SearchStrategy[Settings]:
+def entity_settings(**others: st.SearchStrategy[Any]) -> st.SearchStrategy[Settings]:
     """The same where labels name entities, or several labels of a prediction are taken together."""
     whose: dict[str, st.SearchStrategy[Any]] = {
         "key": st.sampled_from([("customer",), ("customer", "region"), ()]),
         "within_us": st.sampled_from([None, 2 * HOUR_US, 12 * HOUR_US]),
         "take": st.sampled_from(["last", "all"]),
+        **others,
     }
     binary = settings_strategy(aggregate=st.sampled_from(["last", "last", "any"]), **whose)
     summed = settings_strategy(
@@ -270,6 +271,21 @@ def test_labels_that_are_held_back_change_no_final_value(story: Story) -> None:
 def test_labels_of_entities_find_their_predictions(story: Story) -> None:
     """The last one before the outcome, or all within a time, whatever was logged first; and several say one thing."""
     hold(story)
+
+
+WITH_EXACT: Final = st.sampled_from([("middle_gap", "ranked_gap"), ("middle_gap", "fares_at_stake", "ranked_gap")])
+
+
+@settings(max_examples=12, **QUICK)
+@given(
+    stories(
+        st.one_of(settings_strategy(measures=WITH_EXACT), entity_settings(measures=WITH_EXACT)),
+    ),
+    st.booleans(),
+)
+def test_exact_measures_obey_the_same_laws(story: Story, provisional: bool) -> None:
+    """Computed anew from the rows of touched windows and otherwise remembered, they are what the data say."""
+    hold(replace(story, settings=replace(story.settings, provisional=provisional)))
 
 
 @pytest.mark.slow

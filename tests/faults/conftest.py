@@ -27,6 +27,7 @@ measures:
   - accuracy
   - log_loss
   - {{name: fares_at_stake, unit: USD, sum: fare, rows: predictions, description: All fares}}
+  - {{name: ranked_gap, unit: "1", exact: "tests.evaluation.callables:ranked_gap", description: By rank}}
 """
 
 

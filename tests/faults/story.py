@@ -19,7 +19,7 @@ SETTINGS: Final = Settings(
     maturities_us=(2 * HOUR_US,),
     slices=(("carrier",),),
     by=("variant",),
-    measures=("accuracy", "log_loss", "fares_at_stake"),
+    measures=("accuracy", "log_loss", "fares_at_stake", "ranked_gap"),
 )
 AGES: Final = (0, 1, 1, 3, 8, 14)
 """How many chapters ago the predictions were made that a chapter has labels of."""

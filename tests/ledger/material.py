@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from otel_ml_metrics.attribution.tables import SUMS, fact_schema
+from otel_ml_metrics.attribution.tables import EXACT, SUMS, fact_schema
 from otel_ml_metrics.ledger.commit import Commit
 from otel_ml_metrics.ledger.store import Ledger
 
@@ -57,3 +57,9 @@ def sums(value: int, *, name: str = "labelled", count: int = 1) -> pa.Table:
     """Sums of one tile."""
     row = {"output": "", "version": "1", "variant": "champion", "slice": "{}", "bucket": 0, "bin": -1}
     return pa.Table.from_pylist([row | {"sum": f"{name}-{at}", "value": value} for at in range(count)], SUMS)
+
+
+def exact_values(value: float) -> pa.Table:
+    """The value of an exact measure in one window."""
+    row = {"maturity_s": 86_400, "output": "", "version": "1", "variant": "champion", "slice": "{}", "measure": "mine"}
+    return pa.Table.from_pylist([row | {"value": float(value), "support": 3, "undefined": None}], EXACT)

@@ -222,6 +222,26 @@ def test_a_damaged_block_of_sums_is_found_and_computed_anew(lived: World) -> Non
         assert each.as_of(LAST).values == right.values
 
 
+def test_damaged_values_of_exact_measures_are_computed_anew(world: World) -> None:
+    """They follow from log and labels, too."""
+    world.log([Prediction(id="p-1", score=0.25)])
+    world.label([Fact(id="p-1")])
+    loss = {"name": "loss", "unit": "{nat}", "exact": "log_loss", "description": "Text"}
+    right = world.run(START + 9 * DAY, measures=["accuracy", loss]).values
+    settings = world.evaluation(measures=["accuracy", loss])
+    with opened(settings.ledger, name=settings.name) as ledger, ledger.database.writing() as connection:
+        connection.execute(sa.update(schema.exact_block).values(entries=b"rotten"))
+
+    with Auditor(settings, environ={}) as each:
+        check = each.check()
+        each.repair()
+
+        assert [problem for problem in check.problems if "block exact_block" in problem] != []
+        assert check.differing_windows == (START,)
+        assert each.check().verdict == "equal"
+        assert each.as_of(START + 9 * DAY).values == right
+
+
 def test_damaged_labels_are_found_and_not_repaired(lived: World) -> None:
     """The ledger alone knows which were applied."""
     assert lived.ledger is not None

@@ -16,7 +16,7 @@ from otel_ml_metrics.ledger import integrity
 from otel_ml_metrics.ledger.commit import Movement
 from otel_ml_metrics.ledger.outbox import Outbox
 from otel_ml_metrics.ledger.store import Ledger
-from tests.ledger.material import DAY, NAME, commit, facts, opened, sums
+from tests.ledger.material import DAY, NAME, commit, exact_values, facts, opened, sums
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -42,6 +42,7 @@ def whole(version: int) -> Commit:
         facts={DAY: facts(range(version, version + LABELS)), OTHER_DAY: facts(range(NEW_LABELS))},
         replaced_dates=frozenset({DAY}),
         states={tile: sums(version + 1, count=20) for tile in TILES},
+        exact={tile: exact_values(version + 1) for tile in TILES},
         pending=facts(range(version + 1)),
         movements={0: Movement(predictions=version + 1)},
         points=[(f"series {at}", version, "{}") for at in range(POINTS)],
@@ -98,6 +99,8 @@ def is_whole(ledger: Ledger, version: int) -> None:
     assert ledger.facts([DAY]).drop_columns(["date"]).equals(labels)
     assert len(ledger.facts([OTHER_DAY])) == version * NEW_LABELS
     assert set(values(ledger.states(TILES), "value")) == ({version} if version else set())
+    kept = {value for block in ledger.exact(TILES).values() for value in values(block, "value")}
+    assert kept == ({version} if version else set())
     assert len(ledger.pending()) == version
     assert len(ledger.inputs("label")) == len(ledger.movements(0)) == version
     assert Outbox(ledger).count() == version * POINTS

@@ -119,7 +119,7 @@ def test_a_newer_schema_is_refused_with_the_way_out(ledger_url: str) -> None:
             connection.execute(sa.insert(schema.ledger_schema), [{"version": schema.SCHEMA_VERSION + 1}])
 
     with (
-        pytest.raises(LedgerMismatchError, match=r"has schema 3, .* up to 2\. Upgrade .* or name a new ledger"),
+        pytest.raises(LedgerMismatchError, match=r"has schema 4, .* up to 3\. Upgrade .* or name a new ledger"),
         opened(ledger_url),
     ):
         pass
@@ -132,5 +132,5 @@ def test_a_run_that_began_before_the_schema_changed_commits_nothing(ledger_url: 
         with ledger.database.writing() as connection:
             connection.execute(sa.update(schema.head).values(schema_version=schema.SCHEMA_VERSION + 1))
 
-        with pytest.raises(LedgerMismatchError, match="has schema 3"):
+        with pytest.raises(LedgerMismatchError, match="has schema 4"):
             ledger.commit(commit(1))

@@ -142,6 +142,12 @@ def test_exact_measures_stand_apart() -> None:
         (FACTS | {"mean": "fare", "of": "score"}, "measures[0].of", "not known"),
         ({"additive": "tests.measures.test_declared:COLUMNS"}, "measures[0].additive", "not of a dict"),
         ({"additive": "no.such:thing"}, "measures[0]", "cannot be imported"),
+        ({"name": "mine", "unit": "1", "exact": "log_loss"}, "measures[0]", "'description' is missing"),
+        ({"name": "mine", "description": "Text", "exact": "log_loss"}, "measures[0]", "'unit' is missing"),
+        (FACTS | {"exact": "log_los"}, "measures[0].exact", "Did you mean 'log_loss'"),
+        (FACTS | {"exact": "math:tau"}, "measures[0].exact", "neither a function"),
+        (FACTS | {"exact": "log_loss", "interval": "bootstrap"}, "measures[0].interval", "not known"),
+        (FACTS | {"exact": "max_error", "weighted": True}, "measures[0].weighted", "no parameter sample_weight"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_would(declared: Any, where: str, told: str) -> None:

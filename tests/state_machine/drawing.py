@@ -34,8 +34,10 @@ MEASURES: Final[dict[str, list[tuple[str, ...]]]] = {
         ("accuracy", "log_loss"),
         ("f1", "roc_auc", "fares_at_stake"),
         ("missed_fares", "late_share"),
+        ("accuracy", "middle_gap"),
+        ("ranked_gap",),
     ],
-    "regression": [("paid",), ("mean_error", "paid"), ("mean_squared_error", "fares_at_stake")],
+    "regression": [("paid",), ("mean_error", "paid"), ("mean_squared_error", "fares_at_stake"), ("ranked_gap",)],
 }
 
 SCORES: Final = [0.0, 0.125, 0.3, 0.5, 0.9, 1.0, 1.5, None]
