@@ -39,6 +39,10 @@ TP, FP, FN and TN are true and false positives and negatives, P and N the rows o
 prediction minus the label. Measures that are marked *binned* are computed from counts per bin and say with each value
 how far off that can be at most (the certificate).
 
+A task is `binary` unless it is declared: `multiclass` and `multilabel` with their `classes`, `quantile` with the levels
+in `quantiles` (there and for classes, the score is a list of numbers), `ranking` with the field `query` that says which
+rows belong together, or `regression`.
+
 In monitoring.yaml a measure is a name, `accuracy`, or a mapping:
 
 ```yaml

@@ -104,8 +104,12 @@ class Exact:
         """The measure as an evaluation uses it.
 
         Raises:
-            ConfigurationError: It is to be weighted, and takes no weights.
+            ConfigurationError: It is to be weighted, and takes no weights; or it is to read what is no plain column.
         """
+        if task == "multilabel" or (task == "quantile" and self.of in {None, "score"}):
+            wants = "say of: prediction" if task == "quantile" else "leave it out"
+            message = f"{self.name!r} takes one value per row, which a {task} task does not have there; {wants}."
+            raise ConfigurationError(message, "of")
         is_weighted = self.weighted or weighted
         if is_weighted and _WEIGHTS not in _parameters(self.callable):
             message = (
