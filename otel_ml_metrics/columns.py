@@ -202,7 +202,7 @@ def read_vectors(column: NDArray[Any] | list[Any]) -> Read[NDArray[np.object_]]:
 
 
 def read_sets(column: NDArray[Any] | list[Any]) -> Read[NDArray[np.object_]]:
-    """Read one set of names per row (the classes that were decided) as a text; a text is taken as it is.
+    """Read one set of names per row (the classes that were decided) as a text; a text holds them as `SET_BAR` says.
 
     >>> read_sets([["cat", "dog"], [], None]).values.tolist()
     ['|cat|dog|', '|', None]
@@ -285,10 +285,10 @@ def _set(value: Any) -> tuple[str | None, str]:  # anything may be in a column  
     if is_missing(value):
         return None, ""
     if isinstance(value, str):
-        return value, ""
+        value = [name for name in value.split(SET_BAR) if name.strip()] if SET_BAR in value else [value]
     if isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):
         return None, type(value).__name__
-    names = list(value)
-    if not all(isinstance(name, str) and name and SET_BAR not in name for name in names):
+    names = [_text(name) for name in value]
+    if any(problem or not name or SET_BAR in name for name, problem in names):
         return None, "a set of something else than names"
-    return "".join(f"{SET_BAR}{name}" for name in names) + SET_BAR, ""
+    return "".join(f"{SET_BAR}{name}" for name, _ in names) + SET_BAR, ""

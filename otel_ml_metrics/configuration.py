@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.measures.sums import Sum
     from otel_ml_metrics.measures.totals import State
 
-TASKS: Final = ("binary", "multiclass", "multilabel", "quantile", "regression")
+TASKS: Final = ("binary", "multiclass", "multilabel", "quantile", "ranking", "regression")
 SPLITS: Final = ("version", "variant")
 TIMESTAMPS: Final = ("emit", "event")
 MOST_SUPPORT: Final = 1_000_000_000
@@ -37,7 +37,8 @@ TILES: Final = 24
 """A provisional value grows in steps of a 24th of its window."""
 
 _DECIDED: Final[dict[str, Kind]] = {
-    "binary": "boolean", "multiclass": "string", "multilabel": "number", "quantile": "number", "regression": "number",
+    "binary": "boolean", "multiclass": "string", "multilabel": "number", "quantile": "number", "ranking": "number",
+    "regression": "number",
 }  # fmt: skip
 
 
@@ -58,7 +59,8 @@ class Evaluation:
             and a `threshold`; or `name`, `unit`, `description` and one of `sum`, `mean`, `rate`, `ratio`,
             `weighted_mean`, `quantile`, `value` or `exact`; or `additive: package.module:measure`. Each mapping takes
             `weighted` and `interval: bootstrap`.
-        task: `binary`, `multiclass`, `multilabel` (sets of classes), `regression`, or `quantile` (several of a number).
+        task: `binary`, `multiclass`, `multilabel` (sets of classes), `regression`, `quantile` (several of a number), or
+            `ranking` (rows of a query, whose labels are their relevance).
         service: `service.name` of the lagging metrics; default: the model.
         name: Of the evaluation; default: `<service>/<model>`. Stays the same as long as its ledger is used.
         window: Length of a window.
@@ -78,6 +80,8 @@ class Evaluation:
             refused stay, and so does the knowledge of what was sent.
         classes: Of a multiclass or multilabel task: its classes, in the order of the scores.
         quantiles: Of a quantile task: the predicted levels, rising, in the order of the scores; such as [0.1, 0.9].
+        query: Of a ranking task: the field that says which query a row is of. A query that is cut by windows or slices
+            counts once in each.
         retention: How long `otel-ml-metrics maintain` keeps predictions and labels, in whole dates; None for ever.
             Windows keep their values all the same. At least the attribution window, the grace and one window.
         hold_back: `{below: labels, at_most: duration}`: leave a date with fewer new labels for a later run, for which
@@ -96,6 +100,7 @@ class Evaluation:
     task: str
     classes: tuple[str, ...]  # names of the scores; of a quantile task, its levels
     quantiles: tuple[float, ...]
+    query: str | None
     service: str
     predictions: str
     foreign: ForeignLog | None
@@ -151,10 +156,12 @@ class Evaluation:
         bins: str | Sequence[float] = SCHEME,
         classes: Sequence[str] | None = None,
         quantiles: Sequence[float] | None = None,
+        query: str | None = None,
     ) -> None:
         self.model = declared.text("model", model)
         self.task = declared.choice("task", task, TASKS)
         self.quantiles = declared.quantiles(quantiles, self.task)
+        self.query = declared.query(query, self.task)
         self.classes = declared.classes(classes, self.task) or tuple(map(repr, self.quantiles))
         self.service = declared.text("service", self.model if service is None else service)
         self.name = declared.text("name", f"{self.service}/{self.model}" if name is None else name)
@@ -182,7 +189,12 @@ class Evaluation:
         self.weighted = declared.switch("weighted", weighted)
         self.bins = score_bins(bins)
         self.measures, self.exact = declared_measures.measures(
-            measures, self.task, classes=self.classes, weighted=self.weighted, bins=self.bins
+            measures,
+            self.task,
+            classes=self.classes,
+            weighted=self.weighted,
+            bins=self.bins,
+            query=self.query,
         )
         self.exclusions = exclusions_of(self.measures, self.classes if self.task == "multiclass" else ())
         self._check()
@@ -269,7 +281,8 @@ class Evaluation:
         }
         slices: dict[str, Kind] = dict.fromkeys(self.slice_fields, "string")
         others: dict[str, Kind] = dict.fromkeys(sorted(self.columns - known.keys()), "number")
-        return others | known | slices
+        queries: dict[str, Kind] = {self.query: "string"} if self.query else {}
+        return others | known | slices | queries
 
     def _check_retention(self) -> None:
         """See that nothing is retired of which labels may still come."""

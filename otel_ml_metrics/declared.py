@@ -164,6 +164,17 @@ def quantiles(found: object, task: str) -> tuple[float, ...]:
     return tuple(map(float, levels))
 
 
+def query(found: object, task: str) -> str | None:
+    """The field that says which query a row of a ranking task is of; none of any other."""
+    if task != "ranking":
+        if found is not None:
+            refuse("query", found, f"none, since a {task} task has no queries")
+        return None
+    if not isinstance(found, str) or not _FIELD.fullmatch(found) or found in RESERVED_FIELDS:
+        refuse("query", found, "the declared field that says which query a row is of, such as search_id")
+    return found
+
+
 def grace(found: object, task: str) -> Duration | None:
     """The grace of implicit negatives; None where silence means nothing."""
     if found is None:

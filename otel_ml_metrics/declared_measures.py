@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from otel_ml_metrics.declared import check_names, items, number, refuse, switch
@@ -15,6 +16,7 @@ from otel_ml_metrics.measures.exact import Exact, exact_measure
 from otel_ml_metrics.measures.facts import Facts
 from otel_ml_metrics.measures.measure import Measure
 from otel_ml_metrics.measures.named import SWITCHES, built_in, switched, unfit
+from otel_ml_metrics.measures.ranking import RANKINGS
 from otel_ml_metrics.measures.score_bins import LOGGED, ScoreBins, bins_scores, rebinned, score_bins
 from otel_ml_metrics.measures.table import MEASURES, factories_for, measures_for
 
@@ -52,7 +54,13 @@ _ALSO_TAKES: Final[dict[str, set[str]]] = {
 
 
 def measures(
-    found: object, task: str, *, classes: Sequence[str] = (), weighted: bool = False, bins: ScoreBins = LOGGED
+    found: object,
+    task: str,
+    *,
+    classes: Sequence[str] = (),
+    weighted: bool = False,
+    bins: ScoreBins = LOGGED,
+    query: str | None = None,
 ) -> tuple[tuple[Measure, ...], tuple[Exact, ...]]:
     """The measures, each name once: those made of sums, and the exact ones.
 
@@ -62,20 +70,39 @@ def measures(
         classes: Those of a multiclass task.
         weighted: Whether rows are weighted in every measure that does not say otherwise.
         bins: Of the scores, in every measure that bins them and does not say otherwise.
+        query: Field with the query of a row, where the task is ranking.
     """
     named: dict[str, Measure | Exact] = {}
     for at, item in enumerate(items("measures", found)):
         where = f"measures[{at}]"
-        measure = _measure(where, item, task, classes, weighted=weighted, bins=bins)
+        asked = item if query is None else _ranking(where, item, query)
+        measure = _measure(where, asked, task, classes, weighted=weighted, bins=bins)
         if measure.name in named:
             message = f"{measure.name!r} is there twice; give one of them another name."
             raise ConfigurationError(message, where)
         named[measure.name] = measure
     if not named:
-        message = f"there is no measure. Fit for a {task} task: {', '.join(measures_for(task, classes))}."
+        known = measures_for(task, classes) if query is None else RANKINGS
+        message = f"there is no measure. Fit for a {task} task: {', '.join(sorted(known))}."
         raise ConfigurationError(message, "measures")
     sums = tuple(each for each in named.values() if isinstance(each, Measure))
     return sums, tuple(each for each in named.values() if isinstance(each, Exact))
+
+
+def _ranking(where: str, found: object, query: str) -> object:
+    """A measure of rankings by its name, or with its parameters; anything else as it is."""
+    named = found["measure"] if isinstance(found, Mapping) and "measure" in found else found
+    if not isinstance(named, str):
+        return found
+    if named not in RANKINGS:
+        raise ConfigurationError(unfit(named, "ranking", RANKINGS), where)
+    given = dict(found) if isinstance(found, Mapping) else {}
+    check_names(where, given, {"measure", "k", "name", "description"})
+    facts = {name: given[name] for name in ("name", "description") if name in given}
+    try:
+        return replace(RANKINGS[named].exact(query, k=given.get("k")), **facts)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message, f"{where}.{error.where}") from error
 
 
 def _measure(

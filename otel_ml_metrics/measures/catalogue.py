@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_ml_metrics import semconv
 from otel_ml_metrics.measures import multiclass, quantile_forecasts
+from otel_ml_metrics.measures.ranking import RANKINGS
 from otel_ml_metrics.measures.table import FAMILIES, factories_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from otel_ml_metrics.measures.measure import Measure
+    from otel_ml_metrics.measures.ranking import Ranking
     from otel_ml_metrics.semconv import MetricDefinition
 
 _EXAMPLES: Final = {
@@ -21,6 +23,7 @@ _EXAMPLES: Final = {
     "multilabel": multiclass.EXAMPLE,
     "quantile": tuple(map(str, quantile_forecasts.EXAMPLE)),
 }
+_RANKING: Final = "Ranking"
 _BETTER: Final = {"higher": "higher is better", "lower": "lower is better", "none": "neither is better"}
 _INTRODUCTION: Final = """\
 # Catalogue
@@ -36,6 +39,10 @@ TP, FP, FN and TN are true and false positives and negatives, P and N the rows o
 prediction minus the label. Measures that are marked *binned* are computed from counts per bin and say with each value
 how far off that can be at most (the certificate).
 
+A task is `binary` unless it is declared: `multiclass` and `multilabel` with their `classes`, `quantile` with the levels
+in `quantiles` (there and for classes, the score is a list of numbers), `ranking` with the field `query` that says which
+rows belong together, or `regression`.
+
 In monitoring.yaml a measure is a name, `accuracy`, or a mapping:
 
 ```yaml
@@ -48,6 +55,7 @@ measures:
   - {measure: average_precision, bins: logit4096}        # finer bins of the score; or edges, bins: [300, 580, 720]
   - {measure: equalized_odds_difference, over: region}   # over the values of a declared slice
   - {measure: pinball_loss, level: 0.9}                  # of one of the quantiles, where the task is quantile
+  - {measure: ndcg, k: 5}                                # of the first 5 rows of each query, where the task is ranking
   - {measure: r2, interval: bootstrap}                   # an interval where no formula gives one
   - {measure: mean_absolute_error, unit: min}            # the unit of your label
   - {name: missed, unit: USD, sum: "fare * (label & ~prediction)", description: "Fares we did not foresee"}
@@ -62,7 +70,8 @@ measures:
 
 def measures() -> list[dict[str, Any]]:
     """Every measure as plain data, by family."""
-    return [_measure(family, measure) for family, members in FAMILIES.items() for measure in members]
+    sums = [_measure(family, measure) for family, members in FAMILIES.items() for measure in members]
+    return [*sums, *(_ranking(each) for each in RANKINGS.values())]
 
 
 def metrics() -> list[dict[str, Any]]:
@@ -92,6 +101,28 @@ def _measure(family: str, measure: Measure) -> dict[str, Any]:
         "interval": measure.interval_from is not None,
         "binned": measure.error_from is not None,
         "parameters": {name: _default(each) for name, each in parameters.items()},
+    }
+
+
+def _ranking(ranking: Ranking) -> dict[str, Any]:
+    made = ranking.exact("query")
+    metric = semconv.evaluation_metric(made.name)
+    return {
+        "name": made.name,
+        "family": _RANKING,
+        "metric": metric,
+        "prometheus": semconv.prometheus_name(metric, "gauge", made.unit),
+        "tasks": ["ranking"],
+        "unit": made.unit,
+        "direction": made.direction,
+        "range": [0.0, 1.0],
+        "description": made.description,
+        "formula": f"mean over queries of {ranking.formula}",
+        "source": ranking.source,
+        "undefined": "no query with a relevant row",
+        "interval": False,
+        "binned": False,
+        "parameters": {"k": ranking.looks_at} if ranking.looks_at else {},
     }
 
 
@@ -133,7 +164,7 @@ def markdown() -> str:
 
 def _measures_page() -> Iterator[str]:
     entries = measures()
-    for family in FAMILIES:
+    for family in (*FAMILIES, _RANKING):
         yield f"## {family}\n"
         for entry in entries:
             if entry["family"] == family:

@@ -58,6 +58,8 @@ class Exact:
         weighted: Whether it is given the weights of the rows.
         classes: Of a multiclass task. There a score has shape (n, classes), and the label beside it is the place of
             the class, from 0; beside a decision it is the name of the class.
+        query: Column of the query that a row is of, where the measure ranks: the callable is then given shape (n, 2),
+            the column `of` and the query, as objects.
         source: How it was named.
 
     Raises:
@@ -72,6 +74,7 @@ class Exact:
     of: str | None = None
     weighted: bool = False
     classes: tuple[str, ...] = ()
+    query: str | None = None
     source: str = "declared by the user"
 
     def __post_init__(self) -> None:
@@ -80,7 +83,9 @@ class Exact:
 
     @property
     def given(self) -> tuple[str, ...]:
-        """Columns that the callable is given beside the label: one, or the score of each class."""
+        """Columns that the callable is given beside the label: one, the score of each class, or score and query."""
+        if self.query is not None:
+            return (self.of or "score", self.query)
         if self.of == "score" and self.classes:
             return tuple(map(score_column, range(len(self.classes))))
         return (self.of or "score",)
@@ -88,7 +93,8 @@ class Exact:
     @property
     def key(self) -> str:
         """Tells it from others of its name."""
-        return f"exact[{self.source} of {self.of}{', weighted' if self.weighted else ''}]"
+        by_query = "" if self.query is None else f", by {self.query}"
+        return f"exact[{self.source} of {self.of}{by_query}{', weighted' if self.weighted else ''}]"
 
     def columns(self) -> frozenset[str]:
         """Names of the columns that a row needs."""
@@ -98,8 +104,12 @@ class Exact:
         """The measure as an evaluation uses it.
 
         Raises:
-            ConfigurationError: It is to be weighted, and takes no weights.
+            ConfigurationError: It is to be weighted, and takes no weights; or it is to read what is no plain column.
         """
+        if task == "multilabel" or (task == "quantile" and self.of in {None, "score"}):
+            wants = "say of: prediction" if task == "quantile" else "leave it out"
+            message = f"{self.name!r} takes one value per row, which a {task} task does not have there; {wants}."
+            raise ConfigurationError(message, "of")
         is_weighted = self.weighted or weighted
         if is_weighted and _WEIGHTS not in _parameters(self.callable):
             message = (
@@ -125,7 +135,10 @@ class Exact:
         if weight is not None and not weight.any():
             return Undefined("no_weight")
         try:
-            found = float(self.callable(label, score, **({} if weight is None else {_WEIGHTS: weight})))
+            said = self.callable(label, score, **({} if weight is None else {_WEIGHTS: weight}))
+            if isinstance(said, Undefined):
+                return said
+            found = float(said)
         except Exception as error:  # noqa: BLE001  # code of the user: whatever it raises says that there is no value
             return Undefined(f"raised_{type(error).__name__}")
         return found if math.isfinite(found) else Undefined("not_finite")

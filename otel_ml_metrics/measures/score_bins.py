@@ -21,7 +21,7 @@ from otel_ml_metrics.binning import LIMIT, SCHEME
 from otel_ml_metrics.errors import ConfigurationError, suggest
 from otel_ml_metrics.expressions import Expression, added, col, floor, present, sqrt, where
 from otel_ml_metrics.measures.adapted import with_states
-from otel_ml_metrics.measures.sums import SCORE_BINS, Binned, Grid
+from otel_ml_metrics.measures.sums import SCORE_BINS, Binned, Grid, Sum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -156,6 +156,11 @@ def _reads_probabilities(state: State) -> bool:
 
 
 def _over(state: State, bins: ScoreBins) -> State:
-    if isinstance(state, Binned):
-        return replace(state, grid=bins.grid) if state.grid.name == SCORE_BINS.name else state
-    return state.over({"score_bin": where(bins.usable, 0, -1)})  # a plain sum only asks whether there is a bin
+    if not isinstance(state, Binned):
+        return _sum_over(state, bins)
+    grid = bins.grid if state.grid.name == SCORE_BINS.name else state.grid
+    return Binned(_sum_over(state.summed, bins), grid)
+
+
+def _sum_over(summed: Sum, bins: ScoreBins) -> Sum:
+    return summed.over({"score_bin": where(bins.usable, 0, -1)})  # it only asks whether there is a bin

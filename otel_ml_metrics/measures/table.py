@@ -54,10 +54,9 @@ FACTORIES: Final[Mapping[str, Callable[..., Measure]]] = MappingProxyType(
         "interval_coverage": regression.interval_coverage,
         "error_quantile": quantiles.error_quantile,
         "absolute_error_quantile": quantiles.absolute_error_quantile,
-        **fairness.FACTORIES,
     }
 )
-"""What takes parameters."""
+"""What takes parameters, all of which have defaults."""
 
 
 def factories_for(task: str, classes: Sequence[str] = ()) -> Mapping[str, Callable[..., Measure]]:
@@ -68,7 +67,7 @@ def factories_for(task: str, classes: Sequence[str] = ()) -> Mapping[str, Callab
         sets = multilabel.SetCounts(classes)
         return {name: partial(sets.of_class, name) for name in RATES}
     if task != "multiclass":
-        return FACTORIES
+        return {**FACTORIES, **fairness.FACTORIES} if task == "binary" else FACTORIES
     by_class: dict[str, Callable[..., Measure]] = {
         name: partial(multiclass.of_class, name, classes=classes) for name in RATES
     }

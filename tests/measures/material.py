@@ -29,7 +29,7 @@ Row = dict[str, Any]
 KINDS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "binary": {
         "label": "boolean", "prediction": "boolean", "score": "number", "score_bin": "number", "fare": "number",
-        "weight": "number", ID_GROUP: "number", "carrier": "string",
+        "weight": "number", ID_GROUP: "number", "airline": "string",
     },
     "regression": {
         "label": "number", "prediction": "number", "lower": "number", "upper": "number", "fare": "number",
@@ -48,7 +48,7 @@ BINARY_ROW: Final = st.fixed_dictionaries(
         "label": st.booleans(),
         "prediction": st.booleans(),
         "score": SCORES,
-        "carrier": st.sampled_from(["AA", "DL", "UA"]),
+        "airline": st.sampled_from(["AA", "DL", "UA"]),
         **BOTH,
     }
 )
@@ -57,7 +57,7 @@ BINARY_ROW_WITH_GAPS: Final = st.fixed_dictionaries(
         "label": st.sampled_from([True, False, None]),
         "prediction": st.sampled_from([True, False, None]),
         "score": st.one_of(SCORES, st.sampled_from([np.nan, -0.1, 1.5, np.inf])),
-        "carrier": st.sampled_from(["AA", "DL", None]),
+        "airline": st.sampled_from(["AA", "DL", None]),
         **BOTH,
     }
 )
@@ -79,7 +79,7 @@ ROWS_OF: Final[Mapping[str, st.SearchStrategy[list[Row]]]] = {
 }
 
 
-_OTHERWISE: Final = {"weight": 1.0, ID_GROUP: 0.0, "fare": 0.0, "lower": 0.0, "upper": 0.0, "carrier": "UA"}
+_OTHERWISE: Final = {"weight": 1.0, ID_GROUP: 0.0, "fare": 0.0, "lower": 0.0, "upper": 0.0, "airline": "UA"}
 
 
 def task_of(measure: Measure) -> str:

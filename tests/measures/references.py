@@ -138,11 +138,11 @@ def _smape(truth: Any, predicted: Any) -> float:
 
 
 def _between_groups(rate: Callable[..., Any], compare: Callable[[list[float]], float | None]) -> Any:
-    """A rate of each carrier that has one, as naive as can be, and what is made of them."""
+    """A rate of each airline that has one, as naive as can be, and what is made of them."""
 
     def reference(columns: Columns) -> float | None:
-        truth, decided, carrier = columns["label"], columns["prediction"], columns["carrier"]
-        rates = [rate(truth[carrier == each], decided[carrier == each]) for each in set(carrier)]
+        truth, decided, airline = columns["label"], columns["prediction"], columns["airline"]
+        rates = [rate(truth[airline == each], decided[airline == each]) for each in set(airline)]
         defined = [float(found) for found in rates if found is not None]
         return compare(defined) if len(defined) > 1 else None
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from otel_ml_metrics import semconv
 from otel_ml_metrics.console.program import program
 from otel_ml_metrics.measures import catalogue
+from otel_ml_metrics.measures.ranking import RANKINGS
 from otel_ml_metrics.measures.table import FAMILIES, MEASURES
 from otel_ml_metrics.semconv import Kind, prometheus_name
 
@@ -33,7 +34,8 @@ def test_nothing_is_left_out() -> None:
     data = json.loads(_run("json"))
 
     assert [entry["name"] for entry in data["measures"]] == [
-        each.name for family in FAMILIES.values() for each in family
+        *(each.name for family in FAMILIES.values() for each in family),
+        *RANKINGS,
     ]
     assert MEASURES.keys() <= {entry["name"] for entry in data["measures"]}
     assert {entry["name"] for entry in data["metrics"]} == {

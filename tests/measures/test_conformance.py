@@ -40,7 +40,7 @@ PROFITS: Final = {
     "best_cost": best_value_measure("best_cost", unit="USD", description="Least cost", direction="lower", **MATRIX),
     "best_threshold": best_threshold_measure("best_threshold", unit="1", description="Best threshold", **MATRIX),
 }
-BUILT_IN: Final = {**MEASURES, **{measure.name: measure for measure in fairness_measures("carrier")}}
+BUILT_IN: Final = {**MEASURES, **{measure.name: measure for measure in fairness_measures("airline")}}
 PLAIN: Final = {measure.name: measure for measure in (*BUILT_IN.values(), *CUSTOM, *PROFITS.values())}
 REBINNED: Final = {
     f"{name} over {bins.name}": rebinned(measure, bins)

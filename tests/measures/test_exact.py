@@ -172,6 +172,13 @@ def test_a_class_that_is_missing_is_known_all_the_same() -> None:
     assert _exact("log_loss").value(labels, scores) == pytest.approx(-np.log([0.7, 0.6, 0.5]).mean())
 
 
+@pytest.mark.parametrize(("task", "told"), [("multilabel", "leave it out"), ("quantile", "say of: prediction")])
+def test_a_score_that_is_no_number_is_refused(task: str, told: str) -> None:
+    """A vector of quantiles or a set of classes is nothing that f(label, score) takes."""
+    with pytest.raises(ConfigurationError, match=told):
+        _exact(lambda label, score: (label - score).mean()).fitted(task, ("0.1", "0.9"))
+
+
 @pytest.mark.parametrize(
     ("task", "of", "columns"),
     [

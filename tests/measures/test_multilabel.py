@@ -210,11 +210,11 @@ def test_from_the_monitor_through_the_evaluator(tmp_path: Path, form: str) -> No
 def test_what_is_no_set_is_a_fault(tmp_path: Path) -> None:
     """The row is kept without its decision."""
     with ModelMonitor("pets", task="multilabel", log=tmp_path, on_fault="count") as monitor:
-        monitor.record_batch(prediction=[["cat"], 3, ["a|b"], None])
+        monitor.record_batch(prediction=[["cat"], 3, ["a|b"], None, ["\ud800"], "dog|cat"])
         assert monitor.force_flush()
 
     (path,) = tmp_path.rglob("*.parquet")
-    assert parquet.read_table(path)["prediction"].to_pylist() == ["|cat|", None, None, None]
+    assert parquet.read_table(path)["prediction"].to_pylist() == ["|cat|", None, None, None, None, "|dog|cat|"]
 
 
 @pytest.mark.parametrize(

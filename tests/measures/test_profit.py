@@ -49,6 +49,14 @@ def test_the_best_value_and_its_threshold() -> None:
     assert _value({"best_threshold": CELLS, "bins": edges}) == 0.2
 
 
+def test_scores_of_any_unit_have_a_best_threshold() -> None:
+    """With edges for bins, scores need not be probabilities."""
+    rows = [row | {"score": row["score"] * 1000 - 500} for row in ROWS]
+
+    assert _value({"best_value": CELLS, "bins": [-200, 0, 300]}, rows) == 130.0
+    assert _value({"best_threshold": CELLS, "bins": [-200, 0, 300]}, rows) == -200.0
+
+
 def test_costs_are_written_as_positive_numbers() -> None:
     """With direction: lower, the best is the least."""
     cost = {"false_positive": 40, "false_negative": "fare"}
