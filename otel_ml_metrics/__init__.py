@@ -19,11 +19,11 @@ if TYPE_CHECKING:
         rate_measure,
         ratio_measure,
         sum_measure,
-        value_measure,
         weighted_mean_measure,
     )
     from otel_ml_metrics.measures.exact import exact_measure
     from otel_ml_metrics.measures.measure import Measure, Undefined
+    from otel_ml_metrics.measures.profit import value_measure
     from otel_ml_metrics.measures.sums import Sum
     from otel_ml_metrics.monitor import ModelMonitor
     from otel_ml_metrics.telemetry.custom import counter, gauge, histogram
@@ -83,7 +83,7 @@ _HOMES = {
     "rate_measure": "otel_ml_metrics.measures.custom",
     "ratio_measure": "otel_ml_metrics.measures.custom",
     "sum_measure": "otel_ml_metrics.measures.custom",
-    "value_measure": "otel_ml_metrics.measures.custom",
+    "value_measure": "otel_ml_metrics.measures.profit",
     "weighted_mean_measure": "otel_ml_metrics.measures.custom",
     "where": "otel_ml_metrics.expressions",
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.errors import OtelMLMetricsError
     from otel_ml_metrics.expressions import Kind
 
-Task = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "multilabel", "quantile", "regression"]
 Reason = Literal[
     "unknown_field",
     "wrong_length",

@@ -162,7 +162,7 @@ def _usable(
 ) -> tuple[int, dict[str, int]]:
     """How many label rows there are, and how many have which problem."""
     labels = evaluation.labels
-    read_labels(engine, parts, labels, kind=evaluation.kinds["label"], classes=evaluation.classes, until_us=until_us)
+    read_labels(engine, parts, labels, kind=evaluation.label_kind, classes=evaluation.classes, until_us=until_us)
     [rows] = values(engine.sql("SELECT count(*) AS rows FROM raw_labels"), "rows")
     troubled = troubled_labels(engine, by_entity=bool(labels.keys))
     return rows, dict(Counter(values(troubled, "problem")))

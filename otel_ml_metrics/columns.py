@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_TEXT: Final = 256
+SET_BAR: Final = "|"
+"""Stands around and between the names of a set in one text; alone it is the empty set."""
+
 NO_INSTANT: Final = np.iinfo(np.int64).min
 _LAST_US: Final = 253_402_300_800_000_000  # 10000-01-01: folders are named by four-digit years
 _OUT_OF_RANGE: Final = "an instant outside the years 1970 to 9999"
@@ -198,6 +201,15 @@ def read_vectors(column: NDArray[Any] | list[Any]) -> Read[NDArray[np.object_]]:
     return _read_each(list(column), _vector, np.object_, None)
 
 
+def read_sets(column: NDArray[Any] | list[Any]) -> Read[NDArray[np.object_]]:
+    """Read one set of names per row (the classes that were decided) as a text; a text is taken as it is.
+
+    >>> read_sets([["cat", "dog"], [], None]).values.tolist()
+    ['|cat|dog|', '|', None]
+    """
+    return _read_each(list(column), _set, np.object_, None)
+
+
 def _read_each(
     column: NDArray[Any] | list[Any], read: Callable[[Any], tuple[Any, str]], dtype: type[Any], missing: object
 ) -> Read[NDArray[Any]]:
@@ -267,3 +279,16 @@ def _vector(value: Any) -> tuple[NDArray[np.float64] | None, str]:  # anything m
         return None, type(value).__name__
     read = read_numbers(as_column(value))
     return (None, f"numbers with {read.found} among them") if len(read.wrong) else (read.values, "")
+
+
+def _set(value: Any) -> tuple[str | None, str]:  # anything may be in a column  # noqa: ANN401  # anything may be passed
+    if is_missing(value):
+        return None, ""
+    if isinstance(value, str):
+        return value, ""
+    if isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):
+        return None, type(value).__name__
+    names = list(value)
+    if not all(isinstance(name, str) and name and SET_BAR not in name for name in names):
+        return None, "a set of something else than names"
+    return "".join(f"{SET_BAR}{name}" for name in names) + SET_BAR, ""

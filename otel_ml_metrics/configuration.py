@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 from otel_ml_metrics import declared, declared_labels, declared_measures, declared_predictions
+from otel_ml_metrics.binning import SCHEME
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError
 from otel_ml_metrics.instants import Duration
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
 from otel_ml_metrics.measures.exclusions import Exclusion, exclusions_of
 from otel_ml_metrics.measures.measure import Measure, states_of
+from otel_ml_metrics.measures.score_bins import ScoreBins, score_bins
 from otel_ml_metrics.yaml_source import read_yaml
 
 if TYPE_CHECKING:
@@ -27,14 +29,16 @@ if TYPE_CHECKING:
     from otel_ml_metrics.measures.sums import Sum
     from otel_ml_metrics.measures.totals import State
 
-TASKS: Final = ("binary", "multiclass", "regression")
+TASKS: Final = ("binary", "multiclass", "multilabel", "quantile", "regression")
 SPLITS: Final = ("version", "variant")
 TIMESTAMPS: Final = ("emit", "event")
 MOST_SUPPORT: Final = 1_000_000_000
 TILES: Final = 24
 """A provisional value grows in steps of a 24th of its window."""
 
-_DECIDED: Final[dict[str, Kind]] = {"binary": "boolean", "multiclass": "string", "regression": "number"}
+_DECIDED: Final[dict[str, Kind]] = {
+    "binary": "boolean", "multiclass": "string", "multilabel": "number", "quantile": "number", "regression": "number",
+}  # fmt: skip
 
 
 class Evaluation:
@@ -54,7 +58,7 @@ class Evaluation:
             and a `threshold`; or `name`, `unit`, `description` and one of `sum`, `mean`, `rate`, `ratio`,
             `weighted_mean`, `quantile`, `value` or `exact`; or `additive: package.module:measure`. Each mapping takes
             `weighted` and `interval: bootstrap`.
-        task: `binary`, `multiclass` or `regression`.
+        task: `binary`, `multiclass`, `multilabel` (sets of classes), `regression`, or `quantile` (several of a number).
         service: `service.name` of the lagging metrics; default: the model.
         name: Of the evaluation; default: `<service>/<model>`. Stays the same as long as its ledger is used.
         window: Length of a window.
@@ -72,13 +76,16 @@ class Evaluation:
         implicit_negative: `{grace: duration}` where silence means no; binary tasks only.
         outbox_retention: How long the ledger keeps points that the receiver has accepted. Points that wait or were
             refused stay, and so does the knowledge of what was sent.
-        classes: Of a multiclass task: its classes, in the order of the scores.
+        classes: Of a multiclass or multilabel task: its classes, in the order of the scores.
+        quantiles: Of a quantile task: the predicted levels, rising, in the order of the scores; such as [0.1, 0.9].
         retention: How long `otel-ml-metrics maintain` keeps predictions and labels, in whole dates; None for ever.
             Windows keep their values all the same. At least the attribution window, the grace and one window.
         hold_back: `{below: labels, at_most: duration}`: leave a date with fewer new labels for a later run, for which
             it may have more, but for at most that long (default `1d`), and never where a final value could differ by
             them. Spares reading many dates of the log for a few labels each; only ids of ours tell their date.
         weighted: Count each row as often as its `weight` says, in every measure that does not say otherwise.
+        bins: Of the scores, in every measure that bins them and does not say otherwise: `logit1024`; `logit4096`, which
+            tells the scores of very rare events apart; or a list of edges, for scores that are no probabilities.
 
     Raises:
         ConfigurationError: Says what was found, what was expected and what to do.
@@ -87,7 +94,8 @@ class Evaluation:
     name: str
     model: str
     task: str
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # names of the scores; of a quantile task, its levels
+    quantiles: tuple[float, ...]
     service: str
     predictions: str
     foreign: ForeignLog | None
@@ -109,6 +117,7 @@ class Evaluation:
     retention: Duration | None
     hold_back: HoldBack | None
     weighted: bool
+    bins: ScoreBins
     measures: tuple[Measure, ...]
     exact: tuple[Exact, ...]
     exclusions: tuple[Exclusion, ...]
@@ -139,11 +148,14 @@ class Evaluation:
         retention: str | timedelta | None = None,
         hold_back: Mapping[str, Any] | None = None,
         weighted: bool = False,
+        bins: str | Sequence[float] = SCHEME,
         classes: Sequence[str] | None = None,
+        quantiles: Sequence[float] | None = None,
     ) -> None:
         self.model = declared.text("model", model)
         self.task = declared.choice("task", task, TASKS)
-        self.classes = declared.classes(classes, self.task)
+        self.quantiles = declared.quantiles(quantiles, self.task)
+        self.classes = declared.classes(classes, self.task) or tuple(map(repr, self.quantiles))
         self.service = declared.text("service", self.model if service is None else service)
         self.name = declared.text("name", f"{self.service}/{self.model}" if name is None else name)
         logged = declared_predictions.predictions(predictions)
@@ -168,10 +180,11 @@ class Evaluation:
         self.retention = None if retention is None else declared.duration("retention", retention)
         self.hold_back = declared.hold_back(hold_back)
         self.weighted = declared.switch("weighted", weighted)
+        self.bins = score_bins(bins)
         self.measures, self.exact = declared_measures.measures(
-            measures, self.task, classes=self.classes, weighted=self.weighted
+            measures, self.task, classes=self.classes, weighted=self.weighted, bins=self.bins
         )
-        self.exclusions = exclusions_of(self.measures, self.classes)
+        self.exclusions = exclusions_of(self.measures, self.classes if self.task == "multiclass" else ())
         self._check()
 
     @classmethod
@@ -218,6 +231,11 @@ class Evaluation:
     def all_measures(self) -> tuple[Measure | Exact, ...]:
         """The measures made of sums, and the exact ones."""
         return (*self.measures, *self.exact)
+
+    @property
+    def label_kind(self) -> str:
+        """What a label is where it comes from: a boolean, a number, a string (one of the classes), or a set of them."""
+        return "set" if self.task == "multilabel" else self.kinds["label"]
 
     @property
     def states(self) -> tuple[State, ...]:
@@ -275,7 +293,14 @@ class Evaluation:
         if self.provisional and self.window.us % TILES:
             message = f"provisional values need a window that {TILES} divides; {self.window} is none."
             raise ConfigurationError(message, "provisional")
+        self._check_measures()
+
+    def _check_measures(self) -> None:
+        """See that the measures have the columns and the slices that they need."""
         for at, measure in enumerate(self.measures):
+            if measure.over is not None and measure.over not in self.slice_fields:
+                message = f"{measure.over!r} is no slice, so there are no groups. Name it under slices: as well."
+                raise ConfigurationError(message, f"measures[{at}].over")
             for state in measure.states:
                 try:
                     state.check(self.kinds)

@@ -7,11 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, Final, NoReturn
 
+from otel_ml_metrics.columns import SET_BAR
 from otel_ml_metrics.errors import ConfigurationError, suggest
 from otel_ml_metrics.instants import Duration
-from otel_ml_metrics.measures.multiclass import CLASSES_AT_MOST
+from otel_ml_metrics.measures import multiclass, multilabel
+from otel_ml_metrics.measures.quantile_forecasts import LEVELS_AT_MOST
 from otel_ml_metrics.semconv import RESERVED_FIELDS
 from otel_ml_metrics.storage.locations import checked_location
 
@@ -85,6 +88,13 @@ def switch(where: str, found: object) -> bool:
     return found
 
 
+def number(where: str, found: object) -> float:
+    """A number; true and false are none."""
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        refuse(where, found, "a number")
+    return found
+
+
 def whole(where: str, found: object, *, least: int, most: int) -> int:
     """A whole number in a range."""
     if isinstance(found, bool) or not isinstance(found, int) or not least <= found <= most:
@@ -120,17 +130,38 @@ def window_offset(found: object, window: Duration) -> timedelta:
 
 
 def classes(found: object, task: str) -> tuple[str, ...]:
-    """The classes of a multiclass task, in the order of its scores; none of any other."""
-    if found is None and task != "multiclass":
+    """The classes of a multiclass or multilabel task, in the order of its scores; none of any other."""
+    most = {"multiclass": multiclass.CLASSES_AT_MOST, "multilabel": multilabel.CLASSES_AT_MOST}.get(task)
+    if found is None and most is None:
         return ()
-    if task != "multiclass":
+    if most is None:
         refuse("classes", found, f"none, since a {task} task has no list of classes")
     if found is None:
         refuse("classes", found, "the list of the classes, in the order of the scores")
     named = tuple(text(f"classes[{at}]", each) for at, each in enumerate(items("classes", found)))
-    if not 1 < len(set(named)) == len(named) <= CLASSES_AT_MOST:
-        refuse("classes", list(named), f"2 to {CLASSES_AT_MOST} different classes")
+    if not 1 < len(set(named)) == len(named) <= most:
+        refuse("classes", list(named), f"2 to {most} different classes")
+    for at, each in enumerate(named):
+        if task == "multilabel" and (SET_BAR in each or each != each.strip()):
+            refuse(
+                f"classes[{at}]", each, f"a name without {SET_BAR}, which parts the names in a set, and no blank ends"
+            )
     return named
+
+
+def quantiles(found: object, task: str) -> tuple[float, ...]:
+    """The levels of a quantile task, in the order of its scores; none of any other."""
+    if task != "quantile":
+        if found is not None:
+            refuse("quantiles", found, f"none, since a {task} task predicts no quantiles")
+        return ()
+    if found is None:
+        refuse("quantiles", found, "the list of the predicted levels, in the order of the scores, such as [0.1, 0.9]")
+    levels = tuple(number(f"quantiles[{at}]", each) for at, each in enumerate(items("quantiles", found)))
+    rises = all(low < high for low, high in pairwise((0.0, *levels, 1.0)))
+    if not rises or not 1 < len(levels) <= LEVELS_AT_MOST:
+        refuse("quantiles", list(levels), f"2 to {LEVELS_AT_MOST} rising numbers above 0 and below 1")
+    return tuple(map(float, levels))
 
 
 def grace(found: object, task: str) -> Duration | None:

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 _FIXED: Final = (
     "model", "task", "window", "window_offset", "tile", "attribution_window", "grace", "by", "sample", "labels",
+    "quantiles",
 )  # fmt: skip
 
 
 def definition_of(evaluation: Evaluation) -> dict[str, Any]:
     """What the sums mean, as plain JSON; durations in seconds, a measure as the keys of its sums (or what it calls)."""
-    measures = {measure.name: sorted(state.key for state in measure.states) for measure in evaluation.measures}
+    measures = {
+        measure.name: sorted(state.key for state in measure.states) + ([f"over {measure.over}"] if measure.over else [])
+        for measure in evaluation.measures
+    }
     measures |= {measure.name: [measure.key] for measure in evaluation.exact}
     said = {
         "model": evaluation.model,
@@ -36,6 +40,8 @@ def definition_of(evaluation: Evaluation) -> dict[str, Any]:
     }
     if evaluation.sample < 1:
         said["sample"] = evaluation.sample
+    if evaluation.quantiles:
+        said["quantiles"] = list(evaluation.quantiles)
     return said | _joined(evaluation)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import keyword
 import math
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Final, NoReturn
@@ -41,8 +41,9 @@ from otel_ml_metrics.operations import (
 )
 
 __all__ = [
-    "LARGEST", "Column", "Columns", "Expression", "Kind", "Kinds", "Literal", "Mask", "Operation", "clip", "col",
-    "columns_present_sql", "evaluate", "exp", "floor", "lit", "ln", "maximum", "minimum", "number_sql", "parse",
+    "LARGEST", "Column", "Columns", "Expression", "Kind", "Kinds", "Literal", "Mask", "Operation", "added",
+    "as_expression", "clip",
+    "col", "columns_present_sql", "evaluate", "exp", "floor", "lit", "ln", "maximum", "minimum", "number_sql", "parse",
     "present", "present_in", "present_sql", "sqrt", "where",
 ]  # fmt: skip
 
@@ -417,6 +418,14 @@ def present(value: object) -> Expression:
     return _operation("present", value)
 
 
+def added(terms: Sequence[Expression]) -> Expression:
+    """The sum of one or more expressions, as a tree that is as flat as it can be."""
+    if len(terms) == 1:
+        return terms[0]
+    half = len(terms) // 2
+    return added(terms[:half]) + added(terms[half:])
+
+
 _BUILDER: Final = grammar.Builder[Expression](
     column=col,
     literal=lit,
@@ -447,6 +456,11 @@ def parse(text: str) -> Expression:
         ExpressionError: The text is outside the grammar; the message says where and what is allowed.
     """
     return grammar.read(text, _BUILDER)
+
+
+def as_expression(given: Expression | str | float) -> Expression:
+    """An expression as it is, from its text, or that of a number."""
+    return given if isinstance(given, Expression) else parse(given) if isinstance(given, str) else lit(given)
 
 
 def _loaded(array: NDArray[Any], kind: Kind) -> tuple[Array, Mask]:

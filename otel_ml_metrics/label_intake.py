@@ -53,9 +53,9 @@ class LabelIntake:
         self._engine = engine
         self._known = ledger.inputs(LABEL)
         self._source = source_of(evaluation)
-        self._kind = evaluation.kinds["label"]
+        self._kind = evaluation.label_kind
         self.by_entity = bool(evaluation.labels.keys)
-        self.schema = fact_schema(self._kind, by_entity=self.by_entity)
+        self.schema = fact_schema(evaluation.kinds["label"], by_entity=self.by_entity)
         self.reach_us = evaluation.horizon.us + (evaluation.within.us if self.by_entity else 0)
 
     def take(self, *, as_of_us: int) -> Labelled:

@@ -72,8 +72,8 @@ class ModelMonitor:
             are read from the environment (`AWS_ENDPOINT_URL`, `AWS_REGION`, …); needs the extra `log`. None keeps no
             predictions.
         meter_provider: Where metrics go; the global provider by default.
-        task: `binary` reads `prediction` as a boolean, `regression` as a number with a histogram of its own; None lets
-            the first value settle it.
+        task: `binary` reads `prediction` as a boolean, `regression` as a number with a histogram of its own,
+            `quantile` as a number, and `score` as the vector of the quantiles; None lets the first value settle it.
         score_unit: Unit of `score`; `1` for a probability.
         score_bounds: Bounds of its histogram; twenty equal buckets from 0 to 1 for a probability.
         value_unit: Unit of `prediction` of a regression.

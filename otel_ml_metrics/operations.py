@@ -227,6 +227,12 @@ def is_present(values: Array, defined: Mask) -> Mask:
     return defined | np.zeros(values.shape, np.bool_)
 
 
+def _sqrt_sql(operand: Operand) -> str:
+    """A root is never negative, so the root of a root needs no guard, and is not written twice."""
+    is_root = operand.sql.startswith("sqrt(")  # whatever is made of a root by an infix is in parentheses
+    return f"sqrt({operand.sql})" if is_root else f"sqrt(CASE WHEN {operand.sql} >= 0e0 THEN {operand.sql} END)"
+
+
 def is_present_sql(operand: Operand) -> str:
     """The same as SQL; NULL and false both mean no."""
     if operand.kind == "number":
@@ -287,7 +293,7 @@ OPERATORS: Final[dict[str, Operator]] = {
         copies=2, arity=1,
     ),
     "sqrt": Operator(
-        "sqrt({0})", "numbers", "number", np.sqrt, _template("sqrt(CASE WHEN {0} >= 0e0 THEN {0} END)"),
+        "sqrt({0})", "numbers", "number", np.sqrt, _sqrt_sql,
         defined=lambda values, masks: masks[0] & ~(values[0] < 0), may_miss=lambda x: x is None or x < 0,
         copies=2, arity=1,
     ),

@@ -22,6 +22,7 @@ from otel_ml_metrics.columns import (
     read_ids,
     read_instants,
     read_numbers,
+    read_sets,
     read_texts,
     read_vectors,
 )
@@ -60,8 +61,13 @@ class RowSchema:
         self.fields = dict(fields)
         self._known = RECORDED_FIELDS.union(self.slices, self.fields)
         self._settled: dict[str, Any] = {}
-        if task in {"binary", "regression"}:
+        if task in {"binary", "quantile", "regression"}:
             self._settled["prediction"] = "boolean" if task == "binary" else "number"
+        if task == "multilabel":
+            self._settled["prediction"] = "string"
+        if task in {"multilabel", "quantile"}:
+            self._settled["score"] = "vector"
+        self.has_sets = task == "multilabel"
 
     @property
     def names(self) -> frozenset[str]:
@@ -237,7 +243,10 @@ class _Reading:
     def _read_prediction(self, column: NDArray[Any] | list[Any], given: int) -> None:
         kind = self._settle("prediction", _kind_of(column))
         present = are_given(column)
-        if kind == "string":
+        if self._schema.has_sets:
+            read_ = read_sets(column)
+            self._values["prediction"] = self._checked("prediction", read_, "a set of classes", outcome=_ERROR)
+        elif kind == "string":
             self._values["prediction"] = self._checked("prediction", read_texts(column), "a text", outcome=_ERROR)
         elif kind == "boolean":
             read = read_booleans(column)

@@ -14,14 +14,14 @@ import pyarrow.compute as pc
 
 from otel_ml_metrics.attribution.bounding import bounds_of
 from otel_ml_metrics.attribution.folding import FOLDS, folds_of
-from otel_ml_metrics.attribution.tables import distinct, values
+from otel_ml_metrics.attribution.tables import distinct, slice_text, values
 from otel_ml_metrics.engines.delta_statements import EXPLICIT, LABELLED, PREDICTIONS
 from otel_ml_metrics.evaluation_report import Value
 from otel_ml_metrics.instants import from_us
-from otel_ml_metrics.measures.measure import Undefined
+from otel_ml_metrics.measures.measure import Undefined, states_of
 from otel_ml_metrics.measures.sums import Binned
 from otel_ml_metrics.measures.totals import Totals
-from otel_ml_metrics.semconv import STAGE_FINAL, STAGE_PROVISIONAL
+from otel_ml_metrics.semconv import MISSING_SLICE, OTHER_SLICE, STAGE_FINAL, STAGE_PROVISIONAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.engines.port import Engine
     from otel_ml_metrics.measures.exact import Exact
     from otel_ml_metrics.measures.measure import Measure
-    from otel_ml_metrics.measures.totals import Counted
+    from otel_ml_metrics.measures.totals import Counted, State
 
 _GROUP: Final = ("window_us", "maturity_s", "output", "version", "variant", "slice")
 _KEYS: Final = ", ".join(_GROUP)
@@ -92,6 +92,11 @@ class Valuation:
         self._evaluation = evaluation
         self._calendar = calendar
         self._engine = engine
+        self._compared = {
+            over: states_of(measure for measure in evaluation.measures if measure.over == over)
+            for over in evaluation.slice_fields
+            if any(measure.over == over for measure in evaluation.measures)
+        }
 
     def groups(self, states: pa.Table, judgements: Iterable[Judgement]) -> dict[GroupKey, Group]:
         """Judge windows by their sums.
@@ -106,9 +111,15 @@ class Valuation:
         self._put(states, list(wanted.values()))
         folded = self._fold()
         counts, cells = self._counts(), self._cells()
-        groups = {}
+        groups, members = {}, _members(counts, self._compared)
         for key, found in counts.items():
-            group = self._group(key, wanted[key[:2]], found, cells.get(key, {}), folded)
+            apart = {
+                over: {value: _totals(states, counts[each], cells.get(each, {})) for value, each in parts.items()}
+                for over, states in self._compared.items()
+                if (parts := self._supported(members.get((key, over), {}), counts))
+            }
+            totals = _totals(self._evaluation.states, found, cells.get(key, {}), apart)
+            group = self._group(key, wanted[key[:2]], found, totals, folded)
             if group.predictions:
                 groups[key] = group
         return groups
@@ -192,24 +203,31 @@ class Valuation:
             found.setdefault(tuple(key), {})[name] = (cells, counts)
         return found
 
+    def _supported(
+        self, members: Mapping[str, GroupKey], counts: Mapping[GroupKey, Mapping[str, int]]
+    ) -> dict[str, GroupKey]:
+        """The groups that rest on enough rows to be compared."""
+        least = self._evaluation.minimum_support
+        return {value: key for value, key in members.items() if counts[key].get(LABELLED, 0) >= least}
+
     def _group(
         self,
         key: GroupKey,
         judgement: Judgement,
         counts: Mapping[str, int],
-        cells: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+        totals: Totals,
         folded: Mapping[tuple[int, int, str], int],
     ) -> Group:
         predictions, labelled, explicit = (counts.get(each, 0) for each in (PREDICTIONS, LABELLED, EXPLICIT))
         group = Group(key, judgement, predictions, labelled, explicit, folded.get((*key[:2], key[-1]), 0))
-        whole: dict[str, Counted] = {
-            state.key: _spread(state, cells.get(state.key)) if isinstance(state, Binned) else counts.get(state.key, 0)
-            for state in self._evaluation.states
-        }
-        totals = Totals(whole)
         for measure in self._evaluation.measures:
-            self._judge(group, measure, totals)
+            if measure.over is None or self._is_cut(group.slice, measure.over):
+                self._judge(group, measure, totals)
         return group
+
+    def _is_cut(self, slice_: Mapping[str, str], over: str) -> bool:
+        """Whether the rows of a slice were added up apart by another field as well."""
+        return over not in slice_ and tuple(sorted((*slice_, over))) in self._evaluation.slices
 
     def _judge(self, group: Group, measure: Measure, totals: Totals) -> None:
         if 0 < totals[measure.support] < self._evaluation.minimum_support:
@@ -224,16 +242,12 @@ class Valuation:
             return
         lower, upper = measure.interval(totals) or (None, None)
         certificate = measure.certificate(totals)
+        share = self._evaluation.sample if measure.extensive else 1.0
         group.values[measure.name] = replace(
-            self.value(
-                group,
-                measure,
-                float(value) / (self._evaluation.sample if measure.extensive else 1.0),
-                support=int(totals[measure.support]),
-            ),
+            self.value(group, measure, float(value) / share, support=int(totals[measure.support])),
             lower=None if lower is None else float(lower),
             upper=None if upper is None else float(upper),
-            certificate=None if certificate is None else float(certificate),
+            certificate=None if certificate is None else float(certificate) / share,
         )
 
     def value(self, group: Group, measure: Measure | Exact, value: float, *, support: int) -> Value:
@@ -258,6 +272,33 @@ class Valuation:
             output=output or None,
             slice=group.slice,
         )
+
+
+def _members(keys: Iterable[GroupKey], compared: Iterable[str]) -> dict[tuple[GroupKey, str], dict[str, GroupKey]]:
+    """By the group of some rows and a field: each value of the field, and the group of those rows that have it."""
+    fields = frozenset(compared)
+    found: dict[tuple[GroupKey, str], dict[str, GroupKey]] = {}
+    for key in keys if fields else ():
+        named = json.loads(key[-1])
+        for over in fields & named.keys():
+            if named[over] not in {MISSING_SLICE, OTHER_SLICE}:
+                rest = slice_text({field: value for field, value in named.items() if field != over})
+                found.setdefault(((*key[:-1], rest), over), {})[named[over]] = key
+    return found
+
+
+def _totals(
+    states: Iterable[State],
+    counts: Mapping[str, int],
+    cells: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+    apart: Mapping[str, Mapping[str, Totals]] | None = None,
+) -> Totals:
+    """The totals of one group, and of the groups that are compared in it."""
+    whole: dict[str, Counted] = {
+        state.key: _spread(state, cells.get(state.key)) if isinstance(state, Binned) else counts.get(state.key, 0)
+        for state in states
+    }
+    return Totals(whole, groups=apart)
 
 
 def most_folded(groups: Iterable[Group]) -> dict[str, int]:

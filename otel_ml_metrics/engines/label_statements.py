@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_ml_metrics.engines.delta_statements import UNITS_OF_A_SUM
 from otel_ml_metrics.engines.text import entity_sql, finite_sql, name_sql, sampled_sql, text_sql
-from otel_ml_metrics.engines.value_statements import instant_sql, no_zone, truth_sql, zoneless_sql
+from otel_ml_metrics.engines.value_statements import instant_sql, no_zone, set_sql, truth_sql, zoneless_sql
 from otel_ml_metrics.errors import EngineError, LabelSourceError, suggest
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def read_labels(
         source: What its columns are.
         kind: Of the labels.
         until_us: Labels received later are left for another run.
-        classes: What labels of kind string may say.
+        classes: What labels of kind string may say, and what sets may hold.
         sample: Share of the predictions (or entities) whose labels are read; rows that name none are.
 
     Returns:
@@ -216,6 +216,8 @@ def _label_sql(name: str, found: str, *, kind: str, classes: Sequence[str], is_s
     if kind == "string":
         text = f"trim(CAST({column} AS VARCHAR))"
         return f"CASE WHEN {text} IN ({', '.join(map(text_sql, classes))}) THEN {text} END"
+    if kind == "set":
+        return set_sql(column, found, classes)
     number = finite_sql(f"TRY_CAST({column} AS DOUBLE)")
     if is_summed:
         return f"CASE WHEN abs({number}) <= 1e15 THEN floor({number} * {UNITS_OF_A_SUM} + 0.5) / {UNITS_OF_A_SUM} END"

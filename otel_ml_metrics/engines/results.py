@@ -49,11 +49,11 @@ def long_form(wide: pa.Table, names: Sequence[str], slice_fields: Sequence[str])
 def _slices(wide: pa.Table, fields: Sequence[str]) -> pa.StringArray:
     flags = [f"_g_{field}" for field in fields]
     rows = list(zip(*(values(wide, name) for name in (*fields, *flags)), strict=True)) if fields else [()] * len(wide)
-    texts = {row: _slice_text(fields, row) for row in set(rows)}
+    texts = {row: _text_of(fields, row) for row in set(rows)}
     return pa.array([texts[row] for row in rows], pa.string())
 
 
-def _slice_text(fields: Sequence[str], row: tuple[Any, ...]) -> str:
+def _text_of(fields: Sequence[str], row: tuple[Any, ...]) -> str:
     """The slice of a row that has a value of each field, and then a flag of each that is 0 where the value counts."""
     grouped = zip(fields, row[: len(fields)], row[len(fields) :], strict=True)
     return slice_text({field: value for field, value, flag in grouped if flag == 0})

@@ -10,6 +10,7 @@ from otel_ml_metrics.attribution.dates import id_range
 from otel_ml_metrics.attribution.portions import CARRIED, ROW_COLUMN, SEGMENT_COLUMN
 from otel_ml_metrics.attribution.tables import values
 from otel_ml_metrics.engines.text import entity_sql, finite_sql, name_sql, sampled_sql, text_sql
+from otel_ml_metrics.engines.value_statements import set_sql
 from otel_ml_metrics.errors import ConfigurationError, EngineError, LogError, suggest
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
 
@@ -35,6 +36,7 @@ class RowColumns:
         by: Which of version and variant split values.
         keys: Fields that name the entity, where labels are an entity's; their name is in `_entity` then.
         sample: Share of the rows that is read.
+        sets_of: Classes of which decisions are sets; none where they are none.
     """
 
     slices: tuple[str, ...]
@@ -42,6 +44,7 @@ class RowColumns:
     by: tuple[str, ...]
     keys: tuple[str, ...] = ()
     sample: float = 1.0
+    sets_of: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> RowColumns:
@@ -49,7 +52,9 @@ class RowColumns:
         kinds = {name: kind for name, kind in evaluation.kinds.items() if name in evaluation.columns - _OURS}
         keys = tuple(field for _, field in evaluation.labels.keys)
         is_sampled = evaluation.foreign is not None and not keys  # when it was taken over
-        return cls(evaluation.slice_fields, kinds, evaluation.by, keys, 1.0 if is_sampled else evaluation.sample)
+        sample = 1.0 if is_sampled else evaluation.sample
+        sets_of = evaluation.classes if evaluation.label_kind == "set" else ()
+        return cls(evaluation.slice_fields, kinds, evaluation.by, keys, sample, sets_of)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,7 +126,7 @@ def _rows_sql(engine: Engine, portions: Sequence[Portion], columns: RowColumns, 
     selected["score_bin"] = "CAST(score_bin AS SMALLINT)" if "score_bin" in types else "CAST(NULL AS SMALLINT)"
     for name, kind in columns.kinds.items():
         if name not in columns.slices:
-            source = f"TRY_CAST({_source_sql(name, types)} AS {_SQL_TYPES[kind]})"
+            source = f"TRY_CAST({_source_sql(name, types, columns.sets_of)} AS {_SQL_TYPES[kind]})"
             selected[name] = finite_sql(source) if kind == "number" else source
     if columns.keys:
         named = [(name, types[name]) for name in columns.keys if name in types]
@@ -168,8 +173,10 @@ def _sampled_sql(columns: RowColumns) -> str:
     return sampled_sql("coalesce(_entity, prediction_id)" if columns.keys else "prediction_id", columns.sample)
 
 
-def _source_sql(name: str, types: Mapping[str, str]) -> str:
+def _source_sql(name: str, types: Mapping[str, str], sets_of: Sequence[str]) -> str:
     """A column of the log, or a part of the vector of scores; NULL where the segments do not have it."""
+    if name == "prediction" and sets_of and name in types:
+        return set_sql(name_sql(name), types[name], sets_of)
     place = _ELEMENT.fullmatch(name)
     if place:
         return f"score[{int(place[1]) + 1}]" if types.get("score", "").endswith("[]") else "NULL"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from otel_ml_metrics.engines.text import finite_sql, name_sql, text_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _ZONED: Final = r"'[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)? *(Z|z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)$'"
 _ZONED_TYPES: Final = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
@@ -74,6 +74,27 @@ def truth_sql(name: str, found: str) -> str:
         else f" WHEN {text} IN ('true', 't', 'yes') THEN TRUE WHEN {text} IN ('false', 'f', 'no') THEN FALSE"
     )
     return f"CASE{words} WHEN {number} = 1 THEN TRUE WHEN {number} = 0 THEN FALSE END"
+
+
+def set_sql(column: str, found: str, names: Sequence[str]) -> str:
+    """SQL of a set of names as a number, 2^k for the name at place k; NULL for anything else, or with another name.
+
+    Args:
+        column: SQL of a list of texts, or of one text with bars between the names and maybe around them.
+        found: Its type.
+        names: What a set may hold.
+    """
+    is_list = found.endswith("[]")
+    text = f"array_to_string({column}, '|')" if is_list else f"nullif(trim(CAST({column} AS VARCHAR)), '')"
+    spaced = f"regexp_replace('|' || {text} || '|', ' *[|] *', '||', 'g')"  # a bar of its own on either side of a name
+    rest = spaced
+    for name in names:
+        rest = f"replace({rest}, {text_sql(f'|{name}|')}, '')"
+    worth = " + ".join(
+        f"CASE WHEN strpos({spaced}, {text_sql(f'|{name}|')}) > 0 THEN {2.0**at!r} ELSE 0 END"
+        for at, name in enumerate(names)
+    )
+    return f"CASE WHEN trim({rest}, '|') = '' THEN {worth} END"
 
 
 def _in_zone(timestamp: str, zone: str) -> str:

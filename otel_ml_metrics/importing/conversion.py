@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from otel_ml_metrics.attribution.tables import values
 from otel_ml_metrics.binning import SCHEME, logit_bins
+from otel_ml_metrics.columns import SET_BAR
 from otel_ml_metrics.declared_predictions import MAPPED
 from otel_ml_metrics.engines.row_statements import RowColumns
 from otel_ml_metrics.engines.text import entity_sql, name_sql, sampled_sql
@@ -32,15 +33,27 @@ if TYPE_CHECKING:
 _END_US: Final = 253_402_300_800_000_000
 """10000-01-01: folders are named by four-digit years."""
 
-_TYPES: Final = {"boolean": "BOOLEAN", "number": "DOUBLE", "string": "VARCHAR", "key": "VARCHAR", "vector": "DOUBLE[]"}
+_TYPES: Final = {
+    "boolean": "BOOLEAN",
+    "number": "DOUBLE",
+    "string": "VARCHAR",
+    "key": "VARCHAR",
+    "set": "VARCHAR",
+    "vector": "DOUBLE[]",
+}
 _ARROW: Final[dict[str, pa.DataType]] = {
     "boolean": arrow.BOOLEAN,
     "number": arrow.NUMBER,
     "string": arrow.TEXT,
     "key": arrow.TEXT,
+    "set": arrow.TEXT,
     "vector": arrow.NUMBERS,
 }
-_EXPECTED: Final = {"vector": "one number per class", "key": "a part of a name"}
+_EXPECTED: Final = {
+    "vector": "one number per class",
+    "key": "a part of a name",
+    "set": "a list of classes, or a text with bars between them",
+}
 _REQUIRED: Final = frozenset({"prediction_id", "predicted_at"})
 _METADATA: Final = {SCHEMA_KEY: SCHEMA_VERSION, BINS_KEY: SCHEME}
 
@@ -51,7 +64,7 @@ class ForeignColumns:
 
     Args:
         foreign: The log.
-        kinds: What each of our columns holds: boolean, number, string, the part of a key, or a vector of numbers.
+        kinds: What each of our columns holds: boolean, number, string, part of a key, set, or vector of numbers.
         fields: Those of them that slices, measures or labels name, and where the settings do.
         share: Share of the ids that is kept.
     """
@@ -72,8 +85,9 @@ class ForeignColumns:
         fields |= dict.fromkeys(needed.keys, "labels.key")
         kinds: dict[str, str] = {**measured, **dict.fromkeys(needed.slices, "string")}
         kinds |= dict.fromkeys(needed.keys, "key")
-        score = "vector" if evaluation.task == "multiclass" else "number"
-        ours = {"score": score, "prediction": evaluation.kinds["prediction"]}
+        score = "vector" if evaluation.classes else "number"
+        decided = "set" if evaluation.label_kind == "set" else evaluation.kinds["prediction"]
+        ours = {"score": score, "prediction": decided}
         kinds |= ours | dict.fromkeys(("version", "variant", "output"), "string")
         return cls(foreign, kinds, fields, 1.0 if needed.keys else evaluation.sample)
 
@@ -204,6 +218,8 @@ class Converter:
         )
 
     def _value(self, name: str, found: str, kind: str) -> str:
+        if kind == "set" and found == "VARCHAR[]":
+            return f"'{SET_BAR}' || array_to_string({name_sql(name)}, '{SET_BAR}') || '{SET_BAR}'"
         if found.startswith(("STRUCT", "MAP", "UNION")) or found.endswith("]") is not (kind == "vector"):
             expected = _EXPECTED.get(kind, f"a {kind}")
             message = f"The column {name!r} of {self.shown} has the type {found}; expected {expected}."

@@ -84,12 +84,21 @@ def bootstrapped(measure: Measure) -> Measure:
 
 def _replicates(measure: Measure, totals: Totals, cells: Sequence[Binned]) -> list[float]:
     """The value of each replicate that has one."""
-    draws = _draws()
+    values = map(measure.value, _drawn(totals, cells, _draws()))
+    return [value for value in values if not isinstance(value, Undefined)]
+
+
+def _drawn(totals: Totals, cells: Sequence[Binned], draws: NDArray[np.int64]) -> list[Totals]:
+    """The totals of each replicate, and of the groups in it."""
     drawn = [np.rint(draws @ totals[each] * 2.0**each.scale) for each in cells]
-    values = []
-    for replicate in zip(*drawn, strict=True):
-        whole = {each.summed.key: int(total) for each, total in zip(cells, replicate, strict=True)}
-        value = measure.value(Totals(whole))
-        if not isinstance(value, Undefined):
-            values.append(value)
-    return values
+    groups = {
+        over: {value: _drawn(group, cells, draws) for value, group in members.items()}
+        for over, members in totals.by_slice.items()
+    }
+    return [
+        Totals(
+            {each.summed.key: int(total) for each, total in zip(cells, replicate, strict=True)},
+            groups={over: {value: each[at] for value, each in members.items()} for over, members in groups.items()},
+        )
+        for at, replicate in enumerate(zip(*drawn, strict=True))
+    ]

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_ml_metrics import semconv
-from otel_ml_metrics.measures.multiclass import EXAMPLE
+from otel_ml_metrics.measures import multiclass, quantile_forecasts
 from otel_ml_metrics.measures.table import FAMILIES, factories_for
 
 if TYPE_CHECKING:
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from otel_ml_metrics.measures.measure import Measure
     from otel_ml_metrics.semconv import MetricDefinition
 
+_EXAMPLES: Final = {
+    "multiclass": multiclass.EXAMPLE,
+    "multilabel": multiclass.EXAMPLE,
+    "quantile": tuple(map(str, quantile_forecasts.EXAMPLE)),
+}
 _BETTER: Final = {"higher": "higher is better", "lower": "lower is better", "none": "neither is better"}
 _INTRODUCTION: Final = """\
 # Catalogue
@@ -40,12 +45,17 @@ measures:
   - {measure: precision, threshold: 0.8}                 # any measure of decisions, deciding by score >= 0.8
   - {measure: recall, weighted: true}                    # each row counted `weight` times
   - {measure: recall, of: dog}                           # of one class, where the task is multiclass
+  - {measure: average_precision, bins: logit4096}        # finer bins of the score; or edges, bins: [300, 580, 720]
+  - {measure: equalized_odds_difference, over: region}   # over the values of a declared slice
+  - {measure: pinball_loss, level: 0.9}                  # of one of the quantiles, where the task is quantile
   - {measure: r2, interval: bootstrap}                   # an interval where no formula gives one
   - {measure: mean_absolute_error, unit: min}            # the unit of your label
   - {name: missed, unit: USD, sum: "fare * (label & ~prediction)", description: "Fares we did not foresee"}
   - {name: flagged, unit: "1", rate: "score > 0.8", description: "Share of risky flights"}
   - {name: median_fare, unit: USD, quantile: {expression: fare, q: 0.5}, description: "Median fare"}
   - {name: profit, unit: USD, value: {true_positive: fare, false_positive: -40}, description: "What decisions earned"}
+  - {name: best, unit: USD, best_value: {true_positive: fare, false_positive: -40}, description: "At the best cut"}
+  - {name: cut, unit: "1", best_threshold: {true_positive: fare, false_positive: -40}, description: "That cut"}
 ```
 """
 
@@ -63,8 +73,8 @@ def metrics() -> list[dict[str, Any]]:
 
 def _measure(family: str, measure: Measure) -> dict[str, Any]:
     metric = semconv.evaluation_metric(measure.name)
-    task = "multiclass" if "multiclass" in measure.tasks else "any other"
-    factory = factories_for(task, EXAMPLE).get(measure.name)
+    task = next(iter(measure.tasks)) if len(measure.tasks) == 1 else "any"
+    factory = factories_for(task, _EXAMPLES.get(task, ())).get(measure.name)
     parameters = inspect.signature(factory).parameters if factory else {}
     return {
         "name": measure.name,
@@ -81,8 +91,12 @@ def _measure(family: str, measure: Measure) -> dict[str, Any]:
         "undefined": measure.undefined,
         "interval": measure.interval_from is not None,
         "binned": measure.error_from is not None,
-        "parameters": {name: each.default for name, each in parameters.items()},
+        "parameters": {name: _default(each) for name, each in parameters.items()},
     }
+
+
+def _default(parameter: inspect.Parameter) -> Any:  # noqa: ANN401  # whatever stands there
+    return None if parameter.default is inspect.Parameter.empty else parameter.default
 
 
 def _bound(bound: float) -> float | None:
@@ -135,7 +149,10 @@ def _described(entry: dict[str, Any]) -> Iterator[str]:
     yield f"- {'; '.join(facts)}"
     yield f"- Prometheus: `{entry['prometheus']}`"
     if entry["parameters"]:
-        parameters = (f"`{name}` ({default} by default)" for name, default in entry["parameters"].items())
+        parameters = (
+            f"`{name}` ({'required' if default is None else f'{default} by default'})"
+            for name, default in entry["parameters"].items()
+        )
         yield f"- Parameters: {', '.join(parameters)}"
     yield f"- Undefined: {entry['undefined']}"
     yield f"- Source: {entry['source']}\n"

@@ -1,12 +1,11 @@
-"""Measures that users declare by expressions: sums, means, ratios, rates, quantiles, and the value of decisions."""
+"""Measures that users declare by expressions: sums, means, ratios, rates and quantiles."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_ml_metrics.errors import ConfigurationError
-from otel_ml_metrics.expressions import Expression, Literal, Operation, col, lit, minimum, parse, present, where
+from otel_ml_metrics.expressions import Expression, Literal, Operation, as_expression, lit, minimum, present
 from otel_ml_metrics.measures import intervals
 from otel_ml_metrics.measures.facts import Facts
 from otel_ml_metrics.measures.measure import Direction, Interval, Measure, Undefined
@@ -44,10 +43,6 @@ def _measure(
         value_from=value,
         **({"tasks": ANY_TASK} | more),
     )
-
-
-def _expression(given: Expression | str) -> Expression:
-    return given if isinstance(given, Expression) else parse(given)
 
 
 def _is_boolean(expression: Expression) -> bool:
@@ -108,7 +103,7 @@ def sum_measure(
     'sum[fare * (label & ~prediction)]@30'
     """
     facts = Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
-    summed = _expression(expression)
+    summed = as_expression(expression)
     total = _sum(summed, None, rows)
     support = _support(summed, rows=rows)
     return _measure(facts, f"sum of {summed}", (total,), support, lambda totals: totals[total], extensive=True)
@@ -125,7 +120,7 @@ def mean_measure(
 ) -> Measure:
     """The mean of an expression over the rows that have one. Arguments as for `sum_measure`."""
     facts = Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
-    averaged = _expression(expression)
+    averaged = as_expression(expression)
     total, support = _sum(averaged, None, rows), _support(averaged, rows=rows)
     squares = total if _is_boolean(averaged) else _products(averaged, averaged, support)
     return _measure(
@@ -149,7 +144,7 @@ def rate_measure(
 ) -> Measure:
     """The share of the rows in which a condition holds. Other arguments as for `sum_measure`."""
     facts = Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
-    held = _expression(condition)
+    held = as_expression(condition)
     if not _is_boolean(held) and str(held) not in _BOOLEANS:
         message = f"`{held}` is no condition. Compare it, such as score > 0.8, or declare a mean."
         raise ConfigurationError(message, "rate")
@@ -181,7 +176,7 @@ def ratio_measure(
     Arguments as for `sum_measure`; undefined where the sum of the denominator is 0.
     """
     facts = Facts(name=name, unit=unit, description=description, direction=direction, rows=rows)
-    above, below = _expression(numerator), _expression(denominator)
+    above, below = as_expression(numerator), as_expression(denominator)
     support = _support(above, below, rows=rows)
     total, divisor = _sum(above, support.condition, rows), _sum(below, support.condition, rows)
     squares, products, divisors = (
@@ -218,7 +213,7 @@ def weighted_mean_measure(
     rows: Rows = "labelled",
 ) -> Measure:
     """The mean of an expression in which each row counts as much as another one says; else as `ratio_measure`."""
-    averaged, heavy = _expression(expression), _expression(weight)
+    averaged, heavy = as_expression(expression), as_expression(weight)
     return ratio_measure(
         name,
         unit=unit,
@@ -235,7 +230,7 @@ def quantile_measure(
 ) -> Measure:
     """The `q` quantile of an expression over the labelled rows, q between 0 and 1, with a bound of its error."""
     facts = Facts(name=name, unit=unit, description=description, direction=direction)
-    of = _expression(expression)
+    of = as_expression(expression)
     return quantile_of(
         facts.name,
         of,
@@ -246,40 +241,3 @@ def quantile_measure(
         direction=facts.direction,
         tasks=ANY_TASK,
     )
-
-
-def value_measure(
-    name: str,
-    *,
-    unit: str,
-    description: str,
-    true_positive: Expression | str | float = 0,
-    false_positive: Expression | str | float = 0,
-    false_negative: Expression | str | float = 0,
-    true_negative: Expression | str | float = 0,
-    direction: Direction = "higher",
-) -> Measure:
-    """What decisions were worth together: the sum of a value per row that depends on label and decision.
-
-    Args:
-        name: Name of the measure; the metric is `ml.evaluation.<name>`.
-        unit: Unit of the values, such as `USD`.
-        description: One sentence.
-        true_positive: Value of a positive that was decided positive, a number or an expression; costs are negative.
-        false_positive: Of a negative that was decided positive.
-        false_negative: Of a positive that was decided negative.
-        true_negative: Of a negative that was decided negative.
-        direction: `higher` by default, since these are values; say `lower` if you write costs as positive numbers.
-
-    >>> profit = value_measure("profit", unit="USD", description="Kept", true_positive="fare", false_positive=-40)
-    >>> profit.formula
-    'sum of where(label, where(prediction, fare, 0), where(prediction, -40, 0))'
-    """
-    cells = [
-        each if isinstance(each, Expression) else lit(each) if isinstance(each, (int, float)) else parse(each)
-        for each in (true_positive, false_negative, false_positive, true_negative)
-    ]
-    decided = col("prediction")
-    value = where(col("label"), where(decided, cells[0], cells[1]), where(decided, cells[2], cells[3]))
-    made = sum_measure(name, unit=unit, expression=value, description=description, direction=direction)
-    return replace(made, tasks=frozenset({"binary"}))

@@ -49,6 +49,7 @@ class Measure:
         value_from: The value from totals with support; the other functions are only asked where there is one.
         interval_from: The 95 % interval; None where there is no theory for it. It may leave the range.
         error_from: Bound of the error that binning makes; None for measures that are exact.
+        over: Slice whose groups the value compares, where it does; `Totals.groups` has their totals.
         extensive: Whether the value grows with the number of rows, as a sum does: of a sample it has to be scaled up.
     """
 
@@ -67,6 +68,7 @@ class Measure:
     value_from: Callable[[Totals], float | Undefined]
     interval_from: Callable[[Totals], Interval | None] | None = None
     error_from: Callable[[Totals], float | None] | None = None
+    over: str | None = None
     extensive: bool = False
 
     def __repr__(self) -> str:
@@ -111,5 +113,7 @@ def states_of(measures: Iterable[Measure]) -> tuple[State, ...]:
 
 
 def totals_of(measures: Iterable[Measure], columns: Columns, kinds: Kinds) -> Totals:
-    """Add up what these measures need, with numpy. Arguments as for `add_up`."""
-    return add_up(states_of(measures), columns, kinds)
+    """Add up what these measures need, with numpy, apart for groups that they compare. Arguments as for `add_up`."""
+    listed = tuple(measures)
+    compared = dict.fromkeys(measure.over for measure in listed if measure.over is not None)
+    return add_up(states_of(listed), columns, kinds, over=tuple(compared))

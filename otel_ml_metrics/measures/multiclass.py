@@ -1,19 +1,18 @@
-"""Measures of models that choose one of several classes: from one table of label and decision, and from the scores.
-
-As in scikit-learn, averages over classes run over those that occur as a label or as a decision, and a class that was
-never decided (or never true) counts 0 there.
-"""
+"""Measures of models that choose one of several classes: from one table of label and decision, and from the scores."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from otel_ml_metrics.errors import ConfigurationError, suggest
-from otel_ml_metrics.expressions import Expression, col, lit, ln, maximum, where
+from otel_ml_metrics.errors import ConfigurationError
+from otel_ml_metrics.expressions import Expression, added, col, lit, ln, maximum, where
 from otel_ml_metrics.measures import intervals
 from otel_ml_metrics.measures.measure import Interval, Measure, Undefined
+from otel_ml_metrics.measures.per_class import RATES, UNDEFINED_OF_CLASS, PerClass, macro, place_of, weighted
+from otel_ml_metrics.measures.per_class import of_class as class_rate
 from otel_ml_metrics.measures.sums import Binned, Grid, Sum
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from otel_ml_metrics.measures.per_class import Rate
     from otel_ml_metrics.measures.totals import Totals
 
 MULTICLASS: Final = frozenset({"multiclass"})
@@ -38,17 +38,9 @@ def score_column(place: int) -> str:
     return f"score[{place}]"
 
 
-def _added(terms: Sequence[Expression]) -> Expression:
-    """Their sum, as a tree that is as flat as it can be."""
-    if len(terms) == 1:
-        return terms[0]
-    half = len(terms) // 2
-    return _added(terms[:half]) + _added(terms[half:])
-
-
 def _number(column: str, classes: Sequence[str]) -> Expression:
     """Place of a class among the classes, from 1; 0 for any other text."""
-    return _added([(col(column) == name) * (at + 1) for at, name in enumerate(classes)])
+    return added([(col(column) == name) * (at + 1) for at, name in enumerate(classes)])
 
 
 class _Counts:
@@ -103,39 +95,12 @@ class _Counts:
         )
 
 
-def _shares(hits: NDArray[Any], trials: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(hits / np.where(trials != 0, trials, 1))
+def _per_class(table: NDArray[Any]) -> PerClass:
+    return PerClass(np.diagonal(table), table.sum(axis=0), table.sum(axis=1))
 
 
-def _precision(table: NDArray[Any]) -> NDArray[Any]:
-    return _shares(np.diagonal(table), table.sum(axis=0))
-
-
-def _recall(table: NDArray[Any]) -> NDArray[Any]:
-    return _shares(np.diagonal(table), table.sum(axis=1))
-
-
-def _f1(table: NDArray[Any]) -> NDArray[Any]:
-    return _shares(2 * np.diagonal(table), table.sum(axis=0) + table.sum(axis=1))
-
-
-_BY_CLASS: Final = {
-    "precision": (_precision, "Share of those decided to be of the class that were of it"),
-    "recall": (_recall, "Share of those of the class that were decided to be of it"),
-    "f1": (_f1, "Harmonic mean of precision and recall"),
-}
-
-
-def _macro(each: Callable[[NDArray[Any]], NDArray[Any]]) -> Callable[[NDArray[Any]], Any]:
-    def value(table: NDArray[Any]) -> Any:  # noqa: ANN401  # a number, real or complex
-        occurs = (np.real(table.sum(axis=0)) > 0) | (np.real(table.sum(axis=1)) > 0)
-        return each(table)[occurs].sum() / occurs.sum()
-
-    return value
-
-
-def _weighted(each: Callable[[NDArray[Any]], NDArray[Any]]) -> Callable[[NDArray[Any]], Any]:
-    return lambda table: (each(table) * table.sum(axis=1)).sum() / table.sum()
+def _over_classes(average: Callable[[Rate, PerClass], Any]) -> Callable[[Rate, NDArray[Any]], Any]:
+    return lambda rate, table: average(rate, _per_class(table))
 
 
 def _accuracy(table: NDArray[Any]) -> Any:  # noqa: ANN401  # a number, real or complex
@@ -144,7 +109,7 @@ def _accuracy(table: NDArray[Any]) -> Any:  # noqa: ANN401  # a number, real or 
 
 def _balanced(table: NDArray[Any]) -> Any:  # noqa: ANN401  # a number, real or complex
     occurs = np.real(table.sum(axis=1)) > 0
-    return _recall(table)[occurs].sum() / occurs.sum()
+    return RATES["recall"].each(_per_class(table))[occurs].sum() / occurs.sum()
 
 
 def _matthews(table: NDArray[Any]) -> Any:  # noqa: ANN401  # a number, real or complex
@@ -168,21 +133,14 @@ def of_class(name: str, of: str, classes: Sequence[str]) -> Measure:
     Raises:
         ConfigurationError: There is no such class.
     """
-    if of not in classes:
-        message = f"{of!r} is no class. {suggest(str(of), classes)}"
-        raise ConfigurationError(message, "of")
-    each, description = _BY_CLASS[name]
-    at = classes.index(of)
-
-    def value(table: NDArray[Any]) -> Any:  # noqa: ANN401  # a number, real or complex
-        trials = {"precision": table[:, at].sum(), "recall": table[at].sum()}
-        below = trials.get(name, table[:, at].sum() + table[at].sum())
-        return each(table)[at] if below else Undefined("zero_denominator")
-
-    formulas = {"precision": "TP / (TP + FP)", "recall": "TP / (TP + FN)", "f1": "2 TP / (2 TP + FP + FN)"}
-    formula = f"{formulas[name]} of {of}"
-    undefined = "the class is neither decided nor true, whichever the denominator counts"
-    return _Counts(classes).measure(name, f"{description}: {of}.", formula, value, undefined=undefined)
+    at, rate = place_of(of, classes), RATES[name]
+    return _Counts(classes).measure(
+        name,
+        f"{rate.description}: {of}.",
+        f"{rate.formula} of {of}",
+        lambda table: class_rate(rate, _per_class(table), at),
+        undefined=UNDEFINED_OF_CLASS,
+    )
 
 
 class _Scores:
@@ -190,10 +148,10 @@ class _Scores:
 
     def __init__(self, classes: Sequence[str]) -> None:
         scores = [col(score_column(at)) for at in range(len(classes))]
-        sound = _added([(each >= 0) * 1 for each in scores])
+        sound = added([(each >= 0) * 1 for each in scores])
         self.scores = scores
-        self.usable = (sound >= len(classes)) & (abs(_added(scores) - 1) <= 0.01) & (_number("label", classes) > 0)  # noqa: PLR2004  # a rounding error per class
-        self.of_label = _added([(col("label") == name) * score for name, score in zip(classes, scores, strict=True)])
+        self.usable = (sound >= len(classes)) & (abs(added(scores) - 1) <= 0.01) & (_number("label", classes) > 0)  # noqa: PLR2004  # a rounding error per class
+        self.of_label = added([(col("label") == name) * score for name, score in zip(classes, scores, strict=True)])
         self.rows = Sum(lit(1), self.usable, scale=0, wide=False)
 
     def mean(self, name: str, description: str, formula: str, each: Expression, **facts: Any) -> Measure:  # noqa: ANN401  # further fields
@@ -223,7 +181,7 @@ def top_k_accuracy(classes: Sequence[str], *, k: int = 2) -> Measure:
         message = f"k is {k!r}, expected a whole number from 1 to {len(classes) - 1}."
         raise ConfigurationError(message, "k")
     scores = _Scores(classes)
-    above = _added([(each > scores.of_label) * 1 for each in scores.scores])
+    above = added([(each > scores.of_label) * 1 for each in scores.scores])
     hits = Sum((above < k) & scores.usable, scale=0, wide=False)
     return Measure(
         name="top_k_accuracy",
@@ -245,16 +203,19 @@ def top_k_accuracy(classes: Sequence[str], *, k: int = 2) -> Measure:
 def multiclass_measures(classes: Sequence[str]) -> tuple[Measure, ...]:
     """Every measure of these classes that needs no parameter."""
     counts, scores = _Counts(classes), _Scores(classes)
-    squared = _added(
-        [(score - (col("label") == name)) ** 2 for name, score in zip(classes, scores.scores, strict=True)]
-    )
+    squared = added([(score - (col("label") == name)) ** 2 for name, score in zip(classes, scores.scores, strict=True)])
     averages = [
-        counts.measure(f"{name}_{how}", f"{description}, {told}.", f"{how} average of {name} over classes", form(each))
-        for name, (each, description) in _BY_CLASS.items()
+        counts.measure(
+            f"{name}_{how}",
+            f"{rate.description}, {told}.",
+            f"{how} average of {name} over classes",
+            partial(form, rate),
+        )
+        for name, rate in RATES.items()
         for how, told, form in (
-            ("macro", "every class counting the same", _macro),
-            ("weighted", "every class counting as often as it occurs", _weighted),
-            ("micro", "every row counting the same: the accuracy", lambda _: _accuracy),
+            ("macro", "every class counting the same", _over_classes(macro)),
+            ("weighted", "every class counting as often as it occurs", _over_classes(weighted)),
+            ("micro", "every row counting the same: the accuracy", lambda _, table: _accuracy(table)),
         )
     ]
     return (

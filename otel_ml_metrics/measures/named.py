@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.measures.measure import Measure
 
-SWITCHES: Final = ("weighted", "interval")
+_NEEDED: Final = {"of": "the class that it is of", "over": "the slice whose values are the groups that it compares"}
+SWITCHES: Final = ("weighted", "interval", "bins")
 
 
 def unfit(name: object, task: str, fitting: Collection[str]) -> str:
@@ -96,7 +97,7 @@ def _made(
             raise ConfigurationError(message, key)
     missing = [key for key, default in takes.items() if default is inspect.Parameter.empty and key not in given]
     if missing:
-        message = f"{name!r} needs {missing[0]!r} here: the class that it is the {name} of."
+        message = f"{name!r} needs {missing[0]!r} here: {_NEEDED[missing[0]]}."
         raise ConfigurationError(message, missing[0])
     return factory(**given) if factory else known[name]
 

@@ -99,7 +99,7 @@ def _mean(
     return _of_errors(name, description, formula, value, total, *([squares] if squares else []), **facts)
 
 
-def _mean_of(name: str, description: str, formula: str, each: Expression, **facts: Any) -> Measure:  # noqa: ANN401  # further fields
+def mean_of(name: str, description: str, formula: str, each: Expression, **facts: Any) -> Measure:  # noqa: ANN401  # further fields
     """The mean of an expression over the rows that have it and its square."""
     usable = present(each**2)
     support = Sum(lit(1), usable, scale=0, wide=False)
@@ -133,7 +133,7 @@ def pinball_loss(*, alpha: float = 0.5) -> Measure:
     if not 0 < alpha < 1:
         message = f"alpha is {alpha!r}, expected a quantile between 0 and 1, such as 0.9."
         raise ConfigurationError(message, "alpha")
-    return _mean_of(
+    return mean_of(
         "pinball_loss",
         f"Mean loss of the prediction as the {alpha:g} quantile: below costs {alpha:g}, above {1 - alpha:.4g}.",
         f"mean of where(e < 0, -{alpha:g} e, {1 - alpha:.4g} e)",
@@ -200,7 +200,7 @@ MEASURES: Final = (
         SQUARED_ERRORS,
         root=True,
     ),
-    _mean_of(
+    mean_of(
         "mean_absolute_percentage_error",
         "Mean absolute error relative to the label; rows whose label is 0 are left out.",
         "mean of |e| / |label|",
@@ -208,7 +208,7 @@ MEASURES: Final = (
         unit="1",
         undefined="no rows with a label other than 0",
     ),
-    _mean_of(
+    mean_of(
         "smape",
         "Mean absolute error relative to the mean size of prediction and label; 0 where both are 0.",
         "mean of 2 |e| / (|prediction| + |label|)",

@@ -6,14 +6,14 @@ A row's contribution is `floor(x * 2^scale + 0.5)`. numpy and SQL compute the sa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from typing import Literal as OneOf
 
 import numpy as np
 
-from otel_ml_metrics.binning import BINS, SCHEME
+from otel_ml_metrics.binning import BINS, SCHEME, logit_edges
 from otel_ml_metrics.errors import ExpressionError
 from otel_ml_metrics.expressions import (
     LARGEST,
@@ -31,7 +31,7 @@ from otel_ml_metrics.expressions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -165,11 +165,13 @@ class Grid:
         name: Of the scheme, part of the identity: cells of two schemes are never added.
         place: Number of a row's cell, 0 to `cells` - 1; a row outside, or without one, takes no part.
         cells: Number of cells, at most 32,767.
+        lowest: Where cells are ranges of one number: gives the lowest number of each, ascending.
     """
 
     name: str
     place: Expression
     cells: int
+    lowest: Callable[[], NDArray[np.float64]] | None = field(default=None, compare=False)
 
     @property
     def condition(self) -> Expression:
@@ -177,7 +179,7 @@ class Grid:
         return (self.place >= 0) & (self.place < self.cells)
 
 
-SCORE_BINS: Final = Grid(f"score_bin:{SCHEME}", col("score_bin"), BINS)
+SCORE_BINS: Final = Grid(f"score_bin:{SCHEME}", col("score_bin"), BINS, lambda: logit_edges()[:-1])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from otel_ml_metrics.expressions import Columns, Kinds, present_in
 from otel_ml_metrics.measures.sums import Binned, Sum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 State = Sum | Binned
 Counted = int | NDArray[Any]
@@ -25,6 +25,7 @@ class Totals:
         whole: By `key` of a sum, the integer sum of its contributions; by `key` of a Binned, that of each cell.
         stand_ins: States that are read in place of others.
         factor: What every total is multiplied by when it is read.
+        groups: By slice and its value, the totals of the rows with that value.
 
     >>> from otel_ml_metrics.expressions import col
     >>> Totals({"sum[fare]@30": 3 << 29})[Sum(col("fare"))]
@@ -32,9 +33,15 @@ class Totals:
     """
 
     def __init__(
-        self, whole: Mapping[str, Counted], *, stand_ins: Mapping[State, State] | None = None, factor: float = 1
+        self,
+        whole: Mapping[str, Counted],
+        *,
+        stand_ins: Mapping[State, State] | None = None,
+        factor: float = 1,
+        groups: Mapping[str, Mapping[str, Totals]] | None = None,
     ) -> None:
         self.whole = dict(whole)
+        self.by_slice = groups or {}
         self._stand_ins = stand_ins or {}
         self._factor = factor
 
@@ -44,7 +51,7 @@ class Totals:
     def __getitem__(self, state: Binned) -> NDArray[Any]: ...
     def __getitem__(self, state: State) -> float | NDArray[Any]:
         """Total of a sum: an int at scale 0, else the nearest float; of a Binned: an array of them."""
-        state = self._stand_ins.get(state, state)
+        state = self.read(state)
         found = self.whole[state.key]
         if isinstance(found, np.ndarray):
             if found.dtype != np.int64 or state.scale or self._factor != 1:
@@ -55,24 +62,54 @@ class Totals:
 
     def exact(self, summed: Sum) -> Fraction:
         """Total of a sum without rounding, for differences in which floats cancel out."""
-        summed_ = self._stand_ins.get(summed, summed)
+        summed_ = self.read(summed)
         return Fraction(self._factor) * Fraction(int(self.whole[summed_.key]), 1 << summed_.scale)
+
+    def read(self, state: State) -> State:
+        """The state that is read where this one is asked for."""
+        return self._stand_ins.get(state, state)
 
     def through(self, stand_ins: Mapping[State, State], *, factor: float = 1) -> Totals:
         """The same totals for a measure that asks for other states than were summed."""
-        reached = {asked: self._stand_ins.get(state, state) for asked, state in stand_ins.items()}
-        return Totals(self.whole, stand_ins={**self._stand_ins, **reached}, factor=self._factor * factor)
+        reached = {asked: self.read(state) for asked, state in stand_ins.items()}
+        groups = _each(self.by_slice, lambda group: group.through(stand_ins, factor=factor))
+        return Totals(self.whole, stand_ins={**self._stand_ins, **reached}, factor=self._factor * factor, groups=groups)
+
+    def groups(self, over: str) -> tuple[Totals, ...]:
+        """The totals of each value of a slice; none where they were not added up apart."""
+        return tuple(self.by_slice.get(over, {}).values())
+
+    def __bool__(self) -> bool:
+        return any(np.any(found) for found in self.whole.values())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Totals) and _plain(self) == _plain(other)
+        return isinstance(other, Totals) and _plain(self) == _plain(other) and self.by_slice == other.by_slice
 
     __hash__ = None  # type: ignore[assignment]
 
     def __add__(self, other: Totals) -> Totals:
-        return Totals({key: _added(found, other.whole[key], 1) for key, found in self.whole.items()})
+        return _merged(self, other, 1)
 
     def __sub__(self, other: Totals) -> Totals:
-        return Totals({key: _added(found, other.whole[key], -1) for key, found in self.whole.items()})
+        return _merged(self, other, -1)
+
+
+def _each(
+    by_slice: Mapping[str, Mapping[str, Totals]], change: Callable[[Totals], Totals]
+) -> dict[str, dict[str, Totals]]:
+    return {over: {value: change(group) for value, group in groups.items()} for over, groups in by_slice.items()}
+
+
+def _merged(left: Totals, right: Totals, sign: int) -> Totals:
+    """The totals of both, or of one without the other; a group that is in one of them alone counts 0 in the other."""
+    whole = {key: _added(found, right.whole[key], sign) for key, found in left.whole.items()}
+    none = Totals({key: found - found for key, found in whole.items()})
+    groups = {}
+    for over, mine in left.by_slice.items():
+        theirs = right.by_slice[over]
+        merged = {each: _merged(mine.get(each, none), theirs.get(each, none), sign) for each in {**mine, **theirs}}
+        groups[over] = {value: merged[value] for value in sorted(merged) if merged[value]}
+    return Totals(whole, groups=groups)
 
 
 def _plain(totals: Totals) -> dict[str, Any]:
@@ -86,7 +123,7 @@ def _added(left: Counted, right: Counted, sign: int) -> Counted:
     return left + sign * right
 
 
-def add_up(states: Iterable[State], columns: Columns, kinds: Kinds) -> Totals:
+def add_up(states: Iterable[State], columns: Columns, kinds: Kinds, *, over: Sequence[str] = ()) -> Totals:
     """Add up states over rows with numpy; the exact reference for every engine.
 
     Rows whose label is missing count as unlabelled: only sums over `predictions` see them.
@@ -95,10 +132,21 @@ def add_up(states: Iterable[State], columns: Columns, kinds: Kinds) -> Totals:
         states: What to add up; equal ones are computed once.
         columns: Arrays of shape (n,), as `expressions.evaluate` takes them.
         kinds: Kind of each column.
+        over: Columns of texts whose values are added up apart as well; a row without one is in no group.
     """
+    states = tuple(states)
+    groups = {name: _by_value(np.asarray(columns[name], dtype=object), states, columns, kinds) for name in over}
     labelled = present_in(columns["label"], kinds["label"]) if "label" in kinds else slice(None)
     parts = {name: np.asarray(column)[labelled] for name, column in columns.items()}
-    return Totals({state.key: _total(state, parts, columns, kinds) for state in dict.fromkeys(states)})
+    return Totals({state.key: _total(state, parts, columns, kinds) for state in dict.fromkeys(states)}, groups=groups)
+
+
+def _by_value(values: NDArray[Any], states: Sequence[State], columns: Columns, kinds: Kinds) -> dict[str, Totals]:
+    groups = {
+        value: add_up(states, {name: np.asarray(column)[values == value] for name, column in columns.items()}, kinds)
+        for value in sorted(set(values.tolist()) - {None})
+    }
+    return {value: group for value, group in groups.items() if group}
 
 
 def _total(state: State, labelled: Columns, predictions: Columns, kinds: Kinds) -> Counted:

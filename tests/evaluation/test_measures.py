@@ -25,6 +25,10 @@ DECLARED: Final[list[Any]] = [
     {"measure": "matthews_corrcoef", "interval": "bootstrap", "name": "drawn"},
     FACTS | {"name": "median_fare", "quantile": {"expression": "fare", "q": 0.5}},
     FACTS | {"name": "profit", "value": {"true_positive": "fare", "false_positive": -40}},
+    FACTS | {"name": "best_profit", "best_value": {"true_positive": "fare", "false_positive": -40}},
+    FACTS | {"name": "best_cut", "best_threshold": {"true_positive": "fare", "false_positive": -40}},
+    {"measure": "average_precision", "bins": "logit4096", "name": "fine_average_precision"},
+    {"measure": "ks", "bins": [0.2, 0.4, 0.8], "name": "ks_of_edges"},
 ]
 
 

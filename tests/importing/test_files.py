@@ -223,6 +223,24 @@ def test_one_score_per_class_is_carried_over(files: ForeignWorld) -> None:
     assert found["log_loss"] == pytest.approx(-np.log([0.9, 0.8, 0.6]).mean(), abs=1e-9)
 
 
+@pytest.mark.parametrize("decided", [[["cat", "dog"], [], ["dog"]], ["cat|dog", "|", "dog"]], ids=["lists", "texts"])
+def test_sets_of_classes_are_carried_over(files: ForeignWorld, decided: Any) -> None:
+    """Of a model that chooses any number of them, however their log writes that."""
+    put(files, decided=decided, probability=[[0.5, 0.5]] * 3)
+    folder = files.folder / "labels"
+    folder.mkdir()
+    rows = "".join(f"p-{row},{label},2013-04-08T01:00:00Z\n" for row, label in enumerate(("dog|cat", "dog", "dog")))
+    (folder / "a.csv").write_text(f"prediction_id,label,received_at\n{rows}")
+    asked = {"task": "multilabel", "classes": ["cat", "dog"], "measures": ["subset_accuracy", "hamming_loss"], "by": []}
+
+    report = files.run(LATER, labels={"path": str(folder)}, **asked)
+
+    assert {value.measure: value.value for value in report.values} == pytest.approx(
+        {"subset_accuracy": 2 / 3, "hamming_loss": 1 / 6}
+    )
+    assert {value.support for value in report.values} == {3}
+
+
 def test_a_column_of_lists_is_no_score(files: ForeignWorld) -> None:
     """One number per class is more than a binary task can judge."""
     put(files, probability=[[0.1, 0.9]] * 3)

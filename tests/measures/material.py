@@ -29,7 +29,7 @@ Row = dict[str, Any]
 KINDS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "binary": {
         "label": "boolean", "prediction": "boolean", "score": "number", "score_bin": "number", "fare": "number",
-        "weight": "number", ID_GROUP: "number",
+        "weight": "number", ID_GROUP: "number", "carrier": "string",
     },
     "regression": {
         "label": "number", "prediction": "number", "lower": "number", "upper": "number", "fare": "number",
@@ -48,6 +48,7 @@ BINARY_ROW: Final = st.fixed_dictionaries(
         "label": st.booleans(),
         "prediction": st.booleans(),
         "score": SCORES,
+        "carrier": st.sampled_from(["AA", "DL", "UA"]),
         **BOTH,
     }
 )
@@ -56,6 +57,7 @@ BINARY_ROW_WITH_GAPS: Final = st.fixed_dictionaries(
         "label": st.sampled_from([True, False, None]),
         "prediction": st.sampled_from([True, False, None]),
         "score": st.one_of(SCORES, st.sampled_from([np.nan, -0.1, 1.5, np.inf])),
+        "carrier": st.sampled_from(["AA", "DL", None]),
         **BOTH,
     }
 )
@@ -77,7 +79,7 @@ ROWS_OF: Final[Mapping[str, st.SearchStrategy[list[Row]]]] = {
 }
 
 
-_OTHERWISE: Final = {"weight": 1.0, ID_GROUP: 0.0, "fare": 0.0, "lower": 0.0, "upper": 0.0}
+_OTHERWISE: Final = {"weight": 1.0, ID_GROUP: 0.0, "fare": 0.0, "lower": 0.0, "upper": 0.0, "carrier": "UA"}
 
 
 def task_of(measure: Measure) -> str:
@@ -90,7 +92,7 @@ def as_columns(rows: list[Row], task: str) -> dict[str, NDArray[Any]]:
     kinds = KINDS[task]
     columns: dict[str, NDArray[Any]] = {
         name: np.array(
-            [row.get(name, _OTHERWISE.get(name)) for row in rows], dtype=object if kind == "boolean" else np.float64
+            [row.get(name, _OTHERWISE.get(name)) for row in rows], dtype=np.float64 if kind == "number" else object
         )
         for name, kind in kinds.items()
         if name != "score_bin"
@@ -116,7 +118,7 @@ def sql_totals(
 ) -> Totals:
     """The same totals, summed by the engine over the labelled rows."""
     kinds = KINDS[task]
-    types = {"boolean": pa.bool_(), "number": pa.float64()}
+    types = {"boolean": pa.bool_(), "number": pa.float64(), "string": pa.string()}
     columns = as_columns(rows, task)
     connection.register(
         "joined", pa.table({name: pa.array(columns[name].tolist(), type=types[kind]) for name, kind in kinds.items()})

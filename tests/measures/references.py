@@ -137,6 +137,48 @@ def _smape(truth: Any, predicted: Any) -> float:
     return float(np.where(size > 0, 2 * np.abs(truth - predicted) / np.where(size > 0, size, 1), 0).mean())
 
 
+def _between_groups(rate: Callable[..., Any], compare: Callable[[list[float]], float | None]) -> Any:
+    """A rate of each carrier that has one, as naive as can be, and what is made of them."""
+
+    def reference(columns: Columns) -> float | None:
+        truth, decided, carrier = columns["label"], columns["prediction"], columns["carrier"]
+        rates = [rate(truth[carrier == each], decided[carrier == each]) for each in set(carrier)]
+        defined = [float(found) for found in rates if found is not None]
+        return compare(defined) if len(defined) > 1 else None
+
+    return reference
+
+
+def _share_of(rows: Any, hits: Any) -> float | None:
+    return float(hits[rows].mean()) if rows.any() else None
+
+
+_RATES: Final[dict[str, list[Callable[..., Any]]]] = {
+    "demographic_parity": [lambda _, d: _share_of(np.ones(len(d), dtype=bool), d)],
+    "equal_opportunity": [_share_of],
+    "equalized_odds": [_share_of, lambda y, d: _share_of(~y, d)],
+    "predictive_parity": [lambda y, d: _share_of(d, y)],
+}
+
+
+def _worst(rates: list[Callable[..., Any]], compare: Callable[[list[float]], float | None], worst: Any) -> Any:
+    def reference(columns: Columns) -> float | None:
+        found = [_between_groups(rate, compare)(columns) for rate in rates]
+        return None if None in found else worst(found)
+
+    return reference
+
+
+FAIRNESS: Final[dict[str, Callable[[Columns], float | None]]] = {
+    **{
+        f"{name}_difference": _worst(rates, lambda found: max(found) - min(found), max)
+        for name, rates in _RATES.items()
+    },
+    **{
+        f"{name}_ratio": _worst(rates, lambda found: min(found) / max(found) if max(found) else None, min)
+        for name, rates in _RATES.items()
+    },
+}  # fmt: skip
 REFERENCES: Final[dict[str, Callable[[Columns], float | None]]] = {
     "accuracy": _decided(metrics.accuracy_score),
     "precision": _decided(metrics.precision_score, lambda _, decided: decided.any()),
@@ -197,6 +239,7 @@ REFERENCES: Final[dict[str, Callable[[Columns], float | None]]] = {
         if len(columns["label"])
         else None
     ),
+    **FAIRNESS,
     "error_quantile": _of_numbers(lambda y, p: np.quantile(p - y, 0.9, method="inverted_cdf")),
     "absolute_error_quantile": _of_numbers(lambda y, p: np.quantile(np.abs(p - y), 0.5, method="inverted_cdf")),
 }

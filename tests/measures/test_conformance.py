@@ -14,9 +14,13 @@ from hypothesis import strategies as st
 from otel_ml_metrics.measures.adapted import at_threshold, weighted
 from otel_ml_metrics.measures.bootstrap import bootstrapped
 from otel_ml_metrics.measures.custom import mean_measure, ratio_measure, sum_measure
+from otel_ml_metrics.measures.fairness import fairness_measures
 from otel_ml_metrics.measures.measure import Measure, Undefined
+from otel_ml_metrics.measures.probabilities import LEANING_VARIANCE
+from otel_ml_metrics.measures.profit import best_threshold_measure, best_value_measure
+from otel_ml_metrics.measures.score_bins import FINE, LOGGED, ScoreBins, bins_scores, rebinned, score_bins
 from otel_ml_metrics.measures.sums import Binned, Sum
-from otel_ml_metrics.measures.table import MEASURES, measures_for
+from otel_ml_metrics.measures.table import MEASURES
 from tests.measures.material import BINARY_ROW, ERROR_ROW, KINDS, ROWS_OF, Row, as_columns, sql_totals, task_of, totals
 from tests.measures.references import REFERENCES
 
@@ -30,11 +34,24 @@ CUSTOM: Final = (
     ratio_measure("yield", unit="1", numerator="fare * label", denominator="fare", description="Share of late fares"),
     ratio_measure("odds", unit="1", numerator="label", denominator="ln(fare)", description="Undefined for many rows"),
 )
-PLAIN: Final = {measure.name: measure for measure in (*MEASURES.values(), *CUSTOM)}
+MATRIX: Final[dict[str, Any]] = {"true_positive": 60, "false_positive": "-40 + score", "false_negative": -5}
+PROFITS: Final = {
+    "best_value": best_value_measure("best_value", unit="USD", description="Best value", **MATRIX),
+    "best_cost": best_value_measure("best_cost", unit="USD", description="Least cost", direction="lower", **MATRIX),
+    "best_threshold": best_threshold_measure("best_threshold", unit="1", description="Best threshold", **MATRIX),
+}
+BUILT_IN: Final = {**MEASURES, **{measure.name: measure for measure in fairness_measures("carrier")}}
+PLAIN: Final = {measure.name: measure for measure in (*BUILT_IN.values(), *CUSTOM, *PROFITS.values())}
+REBINNED: Final = {
+    f"{name} over {bins.name}": rebinned(measure, bins)
+    for bins in (FINE, score_bins([0.1, 0.25, 0.5, 0.9]))
+    for name, measure in {**MEASURES, **PROFITS}.items()
+    if bins_scores(measure) and (bins is FINE or measure.error_from)
+}
 WEIGHTED: Final = {f"weighted {name}": weighted(measure) for name, measure in PLAIN.items()}
 AT_THRESHOLD: Final = {
     f"{name} at 0.25": at_threshold(measure, 0.25)
-    for name, measure in MEASURES.items()
+    for name, measure in BUILT_IN.items()
     if "prediction" in measure.columns() and "binary" in measure.tasks
 }
 BOOTSTRAPPED: Final = {
@@ -42,14 +59,14 @@ BOOTSTRAPPED: Final = {
     for name, measure in PLAIN.items()
     if all(isinstance(state, Sum) and state.rows == "labelled" for state in measure.states)
 }
-ALL: Final = PLAIN | WEIGHTED | AT_THRESHOLD | BOOTSTRAPPED
+ALL: Final = PLAIN | REBINNED | WEIGHTED | AT_THRESHOLD | BOOTSTRAPPED
 OF_TASK: Final = {
     task: [measure for measure in ALL.values() if task_of(measure) == task] for task in ("binary", "regression")
 }
 COMPLETE: Final[dict[str, st.SearchStrategy[Row]]] = {"binary": BINARY_ROW, "regression": ERROR_ROW}
 
 EVERY: Final = pytest.mark.parametrize("measure", ALL.values(), ids=ALL)
-EVERY_BUILT_IN: Final = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+EVERY_BUILT_IN: Final = pytest.mark.parametrize("measure", BUILT_IN.values(), ids=BUILT_IN)
 EVERY_TASK: Final = pytest.mark.parametrize("task", OF_TASK)
 
 
@@ -109,7 +126,7 @@ def _units(row: Row) -> float:
 
 
 @EVERY_TASK
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_a_value_is_in_range_and_in_its_interval(task: str, data: st.DataObject) -> None:
     """Defined values are finite and within the declared range, and an interval contains its value."""
@@ -147,7 +164,7 @@ def test_a_measure_says_what_it_is(measure: Measure) -> None:
 
 def test_every_measure_has_a_reference() -> None:
     """A new measure cannot forget to say whose number it gives."""
-    assert REFERENCES.keys() == MEASURES.keys()
+    assert REFERENCES.keys() == BUILT_IN.keys()
 
 
 @EVERY_TASK
@@ -156,7 +173,7 @@ def test_every_measure_has_a_reference() -> None:
 def test_a_value_is_that_of_its_reference(task: str, data: st.DataObject) -> None:
     """Exactly for counts, within fixed point for other sums, within the certificate where scores are binned."""
     rows = data.draw(st.lists(COMPLETE[task], max_size=40))
-    built_in = measures_for(task).values()
+    built_in = [measure for measure in BUILT_IN.values() if task_of(measure) == task]
     added = totals(built_in, rows, task)
 
     for measure in built_in:
@@ -172,7 +189,7 @@ def test_a_value_is_that_of_its_reference(task: str, data: st.DataObject) -> Non
 
 def _plain(rows: list[Row], task: str) -> dict[str, Any]:
     columns = as_columns(rows, task)
-    return {name: column.astype(bool) if column.dtype == object else column for name, column in columns.items()}
+    return {name: column.astype(bool) if KINDS[task][name] == "boolean" else column for name, column in columns.items()}
 
 
 def _rounding(measure: Measure, rows: list[Row], expected: float) -> float:
@@ -205,12 +222,14 @@ def test_a_weight_of_two_is_a_row_twice(task: str, data: st.DataObject) -> None:
     repeats = data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)))
     with_weights = [row | {"weight": float(times)} for row, times in zip(rows, repeats, strict=True)]
     repeated = [row for row, times in zip(rows, repeats, strict=True) for _ in range(times)]
-    plain = measures_for(task)
+    plain = {name: measure for name, measure in BUILT_IN.items() if task_of(measure) == task}
     heavy = {name: weighted(measure) for name, measure in plain.items()}
 
     added, added_twice = totals(heavy.values(), with_weights, task), totals(plain.values(), repeated, task)
 
     for name, measure in plain.items():
+        if name == "spiegelhalter_z" and added_twice[LEANING_VARIANCE] < 1e-4:
+            continue  # of so small a variance, fixed point leaves few digits
         found, expected = heavy[name].value(added), measure.value(added_twice)
         if isinstance(expected, Undefined):
             assert isinstance(found, Undefined), measure
@@ -258,20 +277,61 @@ def test_every_binned_measure_has_a_certificate() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, each in MEASURES.items() if each.error_from and "binary" in each.tasks]
+    "measure",
+    [each for each in (*MEASURES.values(), *PROFITS.values()) if each.error_from and "binary" in each.tasks],
+    ids=lambda measure: measure.name,
 )
-@pytest.mark.parametrize("kind", ["mass at 0 and 1", "ties", "ten rows", "constant", "tiny", "ordinary", "rare"])
-def test_certificates_hold_for_nasty_scores(name: str, kind: str) -> None:
-    """Measured error <= certificate, over many draws of scores that binning could hurt."""
+@pytest.mark.parametrize("bins", [LOGGED, FINE, score_bins([0.25, 0.5, 0.75])], ids=lambda bins: bins.name)
+@settings(max_examples=15, deadline=None)
+@given(kind=st.sampled_from(["mass at 0 and 1", "ties", "ten rows", "constant", "tiny", "ordinary", "rare"]),
+       seed=st.integers(0, 1_000))  # fmt: skip
+def test_certificates_hold_for_nasty_scores(measure: Measure, bins: ScoreBins, kind: str, seed: int) -> None:
+    """Measured error <= certificate, over many draws of scores that binning could hurt, whatever the bins."""
+    binned = rebinned(measure, bins)
+    rows = _nasty(kind, seed)
+
+    added = totals([binned], rows, "binary")
+
+    found, bound = binned.value(added), binned.certificate(added)
+    expected = (REFERENCES | PROFIT_REFERENCES)[measure.name](_plain(rows, "binary"))
+    if expected is not None:
+        assert bound is not None
+        assert abs(float(found) - expected) <= bound + 1e-6  # type: ignore[arg-type]  # defined, as the reference is
+
+
+def _best_value(columns: dict[str, Any], best: Callable[..., Any]) -> float | None:
+    """The worth of deciding by every score there is, and of deciding nobody."""
+    label, score = columns["label"], columns["score"]
+    worth = [
+        np.where(score >= cut, np.where(label, 60, -40 + score), np.where(label, -5, 0)).sum()
+        for cut in (*score, np.inf)
+    ]
+    return float(best(worth)) if len(label) else None
+
+
+PROFIT_REFERENCES: Final[dict[str, Callable[[dict[str, Any]], float | None]]] = {
+    "best_value": lambda columns: _best_value(columns, max),
+    "best_cost": lambda columns: _best_value(columns, min),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, each in MEASURES.items() if each.error_from and "regression" in each.tasks]
+)
+@settings(max_examples=30, deadline=None)
+@given(errors=st.lists(st.one_of(st.floats(-1e9, 1e9), st.sampled_from([0.0, 1.0, -1.0, 1e-9, 1e11])), min_size=1))
+def test_certificates_hold_for_nasty_errors(name: str, errors: list[float]) -> None:
+    """Quantiles of errors of every size, ties and zeros among them, are within the bound of their bin."""
     measure = MEASURES[name]
-    for seed in range(12):
-        rows = _nasty(kind, seed)
-        added = totals([measure], rows, "binary")
-        found, bound = measure.value(added), measure.certificate(added)
-        expected = REFERENCES[name](_plain(rows, "binary"))
-        if expected is not None:
-            assert bound is not None
-            assert abs(float(found) - expected) <= bound + 1e-9  # type: ignore[arg-type]  # defined, as the reference is
+    rows = [{"label": 0.0, "prediction": error} for error in errors]
+
+    added = totals([measure], rows, "regression")
+
+    found, bound = measure.value(added), measure.certificate(added)
+    expected = REFERENCES[name](_plain(rows, "regression"))
+    assert expected is not None
+    assert bound is not None
+    assert abs(float(found) - expected) <= bound * (1 + 1e-9)  # type: ignore[arg-type]  # there are rows
 
 
 def _nasty(kind: str, seed: int) -> list[Row]:
@@ -295,10 +355,15 @@ def _nasty(kind: str, seed: int) -> list[Row]:
 
 def test_names_are_api() -> None:
     """The built-in measures, their units and directions: changing one breaks dashboards."""
-    assert {name: (measure.unit, measure.direction) for name, measure in MEASURES.items()} == NAMES
+    assert {name: (measure.unit, measure.direction) for name, measure in BUILT_IN.items()} == NAMES
 
 
 NAMES: Final = {
+    **{
+        f"{criterion}_{how}": ("1", direction)
+        for criterion in ("demographic_parity", "equal_opportunity", "equalized_odds", "predictive_parity")
+        for how, direction in (("difference", "lower"), ("ratio", "higher"))
+    },
     "absolute_error_quantile": ("{label_unit}", "lower"),
     "accuracy": ("1", "higher"),
     "average_precision": ("{score}", "higher"),
