@@ -109,7 +109,7 @@ class Valuation:
         if not wanted or not len(states):
             return {}
         self._put(states, list(wanted.values()))
-        folded = self._fold()
+        folded = self._fold(distinct(states, "slice"))
         counts, cells = self._counts(), self._cells()
         groups, members = {}, _members(counts, self._compared)
         for key, found in counts.items():
@@ -144,17 +144,20 @@ class Valuation:
             " WHERE states.tile_us < wanted.until_us AND states.bucket <= wanted.maturity_s",
         )
 
-    def _fold(self) -> dict[tuple[int, int, str], int]:
+    def _fold(self, slices: Sequence[str]) -> dict[tuple[int, int, str], int]:
         """Define `judged`, in which the rest of the slices of a window are one; how many each of those stands for.
 
         Slices are ranked by predictions, which are the same at every maturity, whatever labels came.
         """
+        tops = self._evaluation.tops
+        if len(slices) <= min(tops.values(), default=0):  # no window has more
+            self._engine.define("judged", "SELECT * FROM judged_apart")
+            return {}
         ranked = self._engine.sql(
             "SELECT window_us, maturity_s, slice, CAST(sum(CAST(value AS HUGEINT)) AS BIGINT) AS predictions FROM"  # noqa: S608  names of ours
             f" judged_apart WHERE sum = '{PREDICTIONS}' AND slice <> '{{}}' GROUP BY window_us, maturity_s, slice"
         )
-        tops = self._evaluation.tops
-        folds = folds_of(ranked, tops, self._bounds()) if len(ranked) > min(tops.values(), default=0) else []
+        folds = folds_of(ranked, tops, self._bounds())
         if not folds:
             self._engine.define("judged", "SELECT * FROM judged_apart")
             return {}
