@@ -122,8 +122,9 @@ def _is_weighted(measure: Measure) -> bool:
 
 
 def _needs_probability(measure: Measure) -> bool:
+    support = measure.support
     needed = {str(each) for each in _conjuncts(PROBABILITIES.condition)}
-    return _SCORE_BIN in measure.columns() or needed <= {str(each) for each in _conjuncts(measure.support.condition)}
+    return _SCORE_BIN in support.columns() or needed <= {str(each) for each in _conjuncts(support.condition)}
 
 
 def _is_presence(condition: Expression) -> bool:

@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from tests.postgresql import Server
 
 GOLDEN: Final = Path(__file__).parent / "golden"
-CARRIERS: Final = ("UA", "B6")
+ORIGINS: Final = ("EWR", "JFK")
 TYPES: Final = {"boolean": "boolean", "number": "double precision", "string": "text"}
 FIXED: Final = {
     "_tile_us": "bigint", "output": "text", "version": "text", "variant": "text", "_bucket": "bigint",
-    "_explicit": "boolean", "_sign": "integer", "carrier": "text", "prediction_id": "text",
+    "_explicit": "boolean", "_sign": "integer", "origin": "text", "prediction_id": "text",
 }  # fmt: skip
 EXPONENTIAL: Final = mean_measure("exponential", unit="1", expression="exp(-abs(fare) / 1000)", description="Of a test")
 
 
 def plan_of(measures: Iterable[Measure], task: str) -> deltas.DeltaPlan:
-    """What is summed, over all rows and by carrier."""
+    """What is summed, over all rows and by origin."""
     return deltas.DeltaPlan(
         states=states_of(measures),
         kinds=KINDS[task],
         columns=(),
-        slices=[("carrier",)],
+        slices=[("origin",)],
         buckets=[86_400],
         implicit_from=None,
         tile_us=86_400_000_000,
@@ -93,7 +93,7 @@ def session(postgresql_server: Server) -> Iterator[psycopg.Connection[tuple[Any,
 def sums_on_postgresql(
     session: psycopg.Connection[tuple[Any, ...]], plan: deltas.DeltaPlan, rows: Sequence[Row], task: str
 ) -> dict[str, dict[tuple[str, int], int]]:
-    """By carrier (and "" for all rows): every sum by its name and bin."""
+    """By origin (and "" for all rows): every sum by its name and bin."""
     kinds = {name: kind for name, kind in KINDS[task].items() if name != ID_GROUP}
     columns = as_columns(list(rows), task)
     types = FIXED | {name: TYPES[kind] for name, kind in kinds.items()}
@@ -104,16 +104,16 @@ def sums_on_postgresql(
         for at in range(len(rows)):
             found = [columns[name][at] for name in kinds]
             plain = [each.item() if isinstance(each, np.generic) else each for each in found]
-            copy.write_row([0, "", "1", "", 86_400, True, 1, CARRIERS[at % 2], f"p-{at}", *plain])
+            copy.write_row([0, "", "1", "", 86_400, True, 1, ORIGINS[at % 2], f"p-{at}", *plain])
     logged = ", ".join(name_sql(name) for name in types if name not in {"_tile_us", "_bucket"})
     session.execute(f"CREATE TEMP TABLE logged AS SELECT 0 AS _predicted_us, {logged} FROM effects".encode())
-    sums: dict[str, dict[tuple[str, int], int]] = {each: {} for each in ("", *CARRIERS)}
+    sums: dict[str, dict[tuple[str, int], int]] = {each: {} for each in ("", *ORIGINS)}
     for statement, names in statements_of(plan):
         cursor = session.execute(transpiled(statement, "postgres").encode())
         told = [each.name for each in cursor.description or ()]
         for row in cursor.fetchall():
             group = dict(zip(told, row, strict=True))
-            place = "" if group["_g_carrier"] else group["carrier"]
+            place = "" if group["_g_origin"] else group["origin"]
             for at, name in enumerate(names):
                 sums[place][name, group.get("_bin", -1)] = int(group[f"_s{at}"])
     return sums
@@ -135,7 +135,7 @@ def test_postgresql_adds_up_the_same_integers(
 
     found = sums_on_postgresql(session, plan_of(measures, task), rows, task)
 
-    for place, part in {"": rows, **{name: rows[at::2] for at, name in enumerate(CARRIERS)}}.items():
+    for place, part in {"": rows, **{name: rows[at::2] for at, name in enumerate(ORIGINS)}}.items():
         expected = totals_of(measures, part, task).whole
         units = sum(1 + max(0.0, float(np.nan_to_num(row["weight"]))) ** 2 for row in part)
         for state in states_of(measures):
