@@ -20,10 +20,12 @@ from otel_ml_metrics.engines.joined_statements import SPLIT, listed_rows, materi
 from otel_ml_metrics.instants import from_us, iso
 from otel_ml_metrics.intake import Reading
 from otel_ml_metrics.measures.measure import Undefined
+from otel_ml_metrics.semconv import OTHER_SLICE
 from otel_ml_metrics.valuation import BELOW_MINIMUM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -43,9 +45,6 @@ _GONE: Final = (
     "The segment {segment} was evaluated and is gone, so the exact measures of the window from {start} on cannot be"
     " computed again: the values that they have stand."
 )
-FOLDED: Final = "slices_folded"
-"""Why the slices of a window that are told as one have no value of an exact measure."""
-
 _GROUP: Final = ("maturity_s", *SPLIT, "slice")
 
 
@@ -175,8 +174,9 @@ class ExactValues:
         for each in judgements:
             materialise_judged(self._engine, maturity_s=each.maturity.seconds_whole, until_us=each.until_us)
             entries = found[_of(each)]
+            apart = {key[-1] for key in wanted.get(_of(each), ())}
             for alike, fields in product(self._alike.values(), ((), *self._evaluation.slices)):
-                for key, label, score, weight in self._listed(alike[0], _of(each), fields):
+                for key, label, score, weight in self._listed(alike[0], _of(each), fields, apart):
                     for measure in alike if (key, alike[0].name) in entries else ():
                         said = measure.value(label.copy(), score.copy(), weight)  # somebody may sort in place
                         entries[key, measure.name] = Entry(said, len(label))
@@ -188,20 +188,28 @@ class ExactValues:
         return {_of(each): dict.fromkeys(product(wanted.get(_of(each), ()), names), nothing) for each in judgements}
 
     def _listed(
-        self, measure: Exact, place: Judged, fields: Sequence[str]
+        self, measure: Exact, place: Judged, fields: Sequence[str], apart: AbstractSet[str]
     ) -> Iterator[tuple[GroupKey, NDArray[Any], NDArray[Any], NDArray[Any] | None]]:
-        """The rows that a measure is given, of each group of one slicing: label, score and weight."""
+        """The rows that a measure is given, of each group of one slicing: label, score and weight.
+
+        Slices that are not told apart in this window are one.
+        """
         classes = measure.classes if len(measure.given) > 1 else ()
         table = self._engine.sql(listed_rows(fields, measure.given, weighted=measure.weighted, classes=classes))
+        parts: dict[GroupKey, list[int]] = defaultdict(list)
         for row in range(len(table)):
             output, version, variant = (str(table.column(name)[row]) for name in SPLIT)
-            named = {name: str(table.column(name)[row]) for name in fields}
-            scores = [_array(table, f"_c{at}", row) for at in range(len(measure.given))]
+            own = slice_text({name: str(table.column(name)[row]) for name in fields})
+            told = own if own in apart else slice_text(dict.fromkeys(fields, OTHER_SLICE))
+            parts[(*place, output, version, variant, told)].append(row)
+        for key, rows in parts.items():
+            order = np.argsort(_array(table, "_place", rows))
+            scores = [_array(table, f"_c{at}", rows)[order] for at in range(len(measure.given))]
             yield (
-                (*place, output, version, variant, slice_text(named)),
-                _array(table, "_label", row),
+                key,
+                _array(table, "_label", rows)[order],
                 scores[0] if len(scores) == 1 else np.column_stack(scores),
-                _array(table, "_weight", row) if measure.weighted else None,
+                _array(table, "_weight", rows)[order] if measure.weighted else None,
             )
 
     def _given(self, groups: Groups, found: Mapping[Judged, Entries], ledger: LedgerReader) -> Groups:
@@ -218,20 +226,14 @@ class ExactValues:
             entry = entries.get((group.key, measure.name))
             if entry is None:
                 continue  # a retired window that never had it
-            said = self._withheld(group, entry) or entry.found
-            if isinstance(said, Undefined):
-                undefined[measure.name] = said.reason
+            if 0 < entry.support < self._evaluation.minimum_support:
+                undefined[measure.name] = BELOW_MINIMUM
+            elif isinstance(entry.found, Undefined):
+                undefined[measure.name] = entry.found.reason
             else:
-                value = self._valuation.value(group, measure, said, support=entry.support)
+                value = self._valuation.value(group, measure, entry.found, support=entry.support)
                 told[measure.name] = replace(value, retired=is_retired)
         return replace(group, values=told, undefined=undefined)
-
-    def _withheld(self, group: Group, entry: Entry) -> Undefined | None:
-        """Why a group has no value of any exact measure, whatever a callable says."""
-        if group.folded:
-            return Undefined(FOLDED)  # its slices were given to the callable one by one
-        is_little = 0 < entry.support < self._evaluation.minimum_support
-        return Undefined(BELOW_MINIMUM) if is_little else None
 
     def _rows(self, window: int, found: Mapping[Judged, Entries]) -> list[dict[str, Any]]:
         """What is kept of a window, in order."""
@@ -259,7 +261,7 @@ def _of(judgement: Judgement) -> Judged:
     return judgement.window_us, judgement.maturity.seconds_whole
 
 
-def _array(table: pa.Table, name: str, row: int) -> NDArray[Any]:
-    """A list of a table."""
-    found: NDArray[Any] = table.column(name)[row].values.to_numpy(zero_copy_only=False)
-    return found
+def _array(table: pa.Table, name: str, rows: Sequence[int]) -> NDArray[Any]:
+    """Some lists of a table, one after the other."""
+    column = table.column(name)
+    return np.concatenate([column[row].values.to_numpy(zero_copy_only=False) for row in rows])

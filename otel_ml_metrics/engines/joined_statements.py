@@ -38,7 +38,7 @@ def listed_rows(
 
     Args:
         fields: Of the slices: groups are split by them, and by output, version and variant.
-        columns: Given as lists _c0, _c1, …, beside the list _label.
+        columns: Given as lists _c0, _c1, …, beside the lists _label and _place, by which groups can be put together.
         weighted: Whether a row needs a weight of at least 0, which is given as _weight.
         classes: Where there are any, labels are given by their place among these.
     """
@@ -47,7 +47,7 @@ def listed_rows(
     if classes:
         places = " ".join(f"WHEN label = {text_sql(name)} THEN {at}" for at, name in enumerate(classes))
         label = f"CASE {places} END"
-    wanted = {"_label": label, **{f"_c{at}": name_sql(name) for at, name in enumerate(columns)}}
+    wanted = {"_place": "_place", "_label": label, **{f"_c{at}": name_sql(name) for at, name in enumerate(columns)}}
     if weighted:
         wanted["_weight"] = "CASE WHEN weight >= 0 THEN weight END"
     lists = ", ".join(f"list({source} ORDER BY _place) AS {name}" for name, source in wanted.items())

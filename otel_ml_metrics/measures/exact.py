@@ -191,9 +191,14 @@ def resolve(found: object) -> tuple[Callable[..., Any], str | None]:
     if hasattr(found, "_score_func"):
         return _of_scorer(found)
     make = found if inspect.isclass(found) else lambda: found
-    for methods, call in ((("update_state", "result"), _updated), (("update", "compute"), _computed)):
-        if all(hasattr(found, method) for method in methods):
-            told = getattr(_made(make), methods[0])
+    for update, result, reset, call in _METRICS:
+        if hasattr(found, update) and hasattr(found, result):
+            if not (inspect.isclass(found) or hasattr(found, reset)):
+                message = (
+                    f"{found!r:.100} has no {reset}, so it cannot be used again and again. Give its class instead."
+                )
+                raise ConfigurationError(message, "exact")
+            told = getattr(_made(make), update)
             return functools.wraps(told)(functools.partial(call, make)), None
     if callable(found) and not inspect.isclass(found):
         return _of_function(found)
@@ -247,6 +252,13 @@ def _computed(make: Callable[[], Any], label: NDArray[Any], score: NDArray[Any],
     tensor, target = _tensors(metric), label.astype(np.int64) if label.dtype == np.bool_ else label
     metric.update(tensor(score), tensor(target), **{name: tensor(each) for name, each in weights.items()})
     return _number(metric.compute())
+
+
+_METRICS: Final = (
+    ("update_state", "result", "reset_state", _updated),
+    ("update", "compute", "reset", _computed),
+)
+"""What metrics are updated, asked and reset by, of Keras and of TorchMetrics, and what does that."""
 
 
 def _tensors(metric: object) -> Callable[[NDArray[Any]], Any]:

@@ -120,6 +120,7 @@ def sums_on_postgresql(
 
 
 @pytest.mark.postgresql
+@pytest.mark.slow
 @EVERY_TASK
 @settings(max_examples=5, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(data=st.data())

@@ -399,18 +399,22 @@ def test_what_takes_no_weights_is_refused_where_rows_are_weighted(world: World) 
     assert not world.evaluation(measures=[declared | {"weighted": False}], weighted=True).exact[0].weighted
 
 
-def test_what_stands_for_several_slices_has_no_exact_value(world: World) -> None:
-    """The slices that are told apart have theirs."""
-    for number, carrier in enumerate(["UA", "UA", "B6", "AA"]):
-        world.log([Prediction(id=f"p-{number}", carrier=carrier)])
+def test_slices_that_are_folded_are_one_to_an_exact_measure(world: World) -> None:
+    """Their rows come together, by id, whichever slice they are of; the slices that are told apart have theirs."""
+    seen: list[list[float]] = []
+    for number, carrier in enumerate(["UA", "B6", "AA", "UA", "B6", "UA"]):
+        world.log([Prediction(id=f"p-{number}", score=number / 8, carrier=carrier)])
         world.label([Fact(id=f"p-{number}")])
 
-    report = world.run(END, measures=["accuracy", exact(middle_gap)], slices=[{"field": "carrier", "top": 1}])
+    def noting(label: NDArray[Any], score: NDArray[Any]) -> float:
+        seen.append(score.tolist())
+        return float(label.sum())
 
-    found = {measure: {place[-1] for place in places} for measure, places in by_measure(report.values).items()}
-    assert found["accuracy"] == {(), (("carrier", "UA"),), (("carrier", "(other)"),)}
-    assert found["mine"] == {(), (("carrier", "UA"),)}
-    assert report.undefined["slices_folded"] == 1
+    report = world.run(END, measures=[exact(noting)], slices=[{"field": "carrier", "top": 1}])
+
+    values = {tuple(value.slice.values()): value.value for value in report.values}
+    assert values == {(): 6.0, ("UA",): 3.0, ("(other)",): 3.0}
+    assert [0.125, 0.25, 0.5] in seen
 
 
 def test_too_few_rows_have_no_exact_value(world: World) -> None:

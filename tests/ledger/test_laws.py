@@ -77,6 +77,7 @@ def test_a_ledger_holds_its_laws(story: Story) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1_800)
 @settings(max_examples=150, phases=PHASES, suppress_health_check=SLOW)
 @given(stories(settings_strategy(provisional=st.just(True))))
 def test_a_ledger_of_tiles_holds_its_laws(story: Story) -> None:
@@ -86,6 +87,7 @@ def test_a_ledger_of_tiles_holds_its_laws(story: Story) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1_800)
 @pytest.mark.postgresql
 @settings(max_examples=15, phases=PHASES, suppress_health_check=SLOW)
 @given(stories(settings_strategy()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,6 +125,7 @@ def test_what_raises_or_is_not_finite_is_undefined() -> None:
         (lambda score: score, r"is going to be called with \(label, score\)"),
         (lambda label, score, cost: label - score * cost, "missing a required argument: 'cost'"),
         (ScaledError, "cannot be made without arguments"),
+        (SimpleNamespace(update=print, compute=print), "has no reset, .* Give its class"),
     ],
 )
 def test_what_cannot_be_called_is_refused(given: Any, told: str) -> None:
