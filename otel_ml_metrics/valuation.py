@@ -284,7 +284,7 @@ def _members(keys: Iterable[GroupKey], compared: Iterable[str]) -> dict[tuple[Gr
     for key in keys if fields else ():
         named = json.loads(key[-1])
         for over in fields & named.keys():
-            if named[over] not in {MISSING_SLICE, OTHER_SLICE}:
+            if named[over] not in {None, MISSING_SLICE, OTHER_SLICE}:  # None: slices that were not told apart
                 rest = slice_text({field: value for field, value in named.items() if field != over})
                 found.setdefault(((*key[:-1], rest), over), {})[named[over]] = key
     return found

@@ -124,7 +124,7 @@ class Profit:
         taken = present(gain) & SCORE_BINS.condition
         self.nobody = Sum(matrix.if_negative, taken)
         self.gains = Binned(Sum(gain, taken))
-        self.best_gains = Binned(Sum(maximum(gain * self.sign, 0), taken))
+        self.best_gains = Binned(Sum(maximum(-gain if direction == "lower" else gain, 0), taken))
         self.rows = Sum(lit(1), taken, scale=0, wide=False)
 
     def curve(self, totals: Totals) -> ProfitCurve:

@@ -96,6 +96,17 @@ def test_slices_that_are_not_crossed_are_not_compared(tmp_path: Path) -> None:
     assert report.undefined == {}
 
 
+def test_groups_with_too_few_rows_are_not_compared(tmp_path: Path) -> None:
+    """The minimum support holds for every group on its own, be there enough rows together."""
+    world, _, labels = _world(tmp_path)
+    world.label(Fact(id=name, label=label, received_at=START + 15 * HOUR) for name, label in labels.items())
+
+    report = world.run(START + 3 * DAY, measures=DECLARED, slices=["carrier"], minimum_support=61)
+
+    assert {each.measure for each in report.values} == {"accuracy"}
+    assert report.undefined["fewer_than_two_groups"] == 8
+
+
 def test_one_group_is_undefined(tmp_path: Path) -> None:
     """There is nothing to compare it with, and the reason is counted."""
     world = World(tmp_path)
