@@ -10,8 +10,18 @@ import threading
 from typing import Any
 
 import numpy as np
+from opentelemetry import metrics
+from opentelemetry.sdk._configuration import _OTelSDKConfigurator
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
 
 from otel_ml_metrics import ModelMonitor, counter
+from otel_ml_metrics.telemetry.exporter import MLMetricExporter
 from otel_ml_metrics.testing import TelemetryCapture
 
 
@@ -44,6 +54,57 @@ def fork(folder: str) -> None:
             os._exit(0)
         os.waitpid(child, 0)
         say(who="parent", ids=ids, flushed=flushed, predictions=predictions["fraud"])
+
+
+class _Counting(MetricExporter):
+    """Keeps how many scores the last export told of."""
+
+    scores = 0
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: object) -> MetricExportResult:
+        """Look for the histogram of scores."""
+        del timeout_millis
+        for resource in metrics_data.resource_metrics:
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    if metric.name == "ml.prediction.score":
+                        self.scores = sum(getattr(point, "count", 0) for point in metric.data.data_points)
+        return MetricExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Nothing waits."""
+        return timeout_millis > 0
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: object) -> None:
+        """Nothing to close."""
+
+
+def fork_binned(_: str) -> None:
+    """Fork with histograms that were binned and not exported yet."""
+    exporter = _Counting()
+    reader = PeriodicExportingMetricReader(MLMetricExporter(exporter), export_interval_millis=3_600_000)
+    monitor = ModelMonitor("fraud", interval=3600, meter_provider=MeterProvider([reader], shutdown_on_exit=False))
+    monitor.record_batch(score=[0.1, 0.2])
+    monitor.force_flush()
+    child = os.fork()
+    monitor.record_batch(score=[0.5] * (4 if child == 0 else 8))
+    monitor.force_flush()
+    reader.collect()
+    say(who="child" if child == 0 else "parent", scores=exporter.scores)
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def configured(_: str) -> None:
+    """Let the environment configure the SDK, as `opentelemetry-instrument` does."""
+    configurator: Any = _OTelSDKConfigurator
+    configurator().configure()
+    with ModelMonitor("fraud") as monitor:
+        monitor.record_batch(score=[0.1, 0.9])
+    provider = metrics.get_meter_provider()
+    assert isinstance(provider, MeterProvider)
+    provider.shutdown()
 
 
 def _work(monitor: ModelMonitor) -> None:

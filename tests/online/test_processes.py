@@ -6,11 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import pyarrow.parquet as pq
 
 from otel_ml_metrics.prediction_log.layout import SEGMENT_PATTERN
+from otel_ml_metrics.telemetry.receiver import Receiver
+
+if TYPE_CHECKING:
+    import pytest
 
 CHECKOUT: Final = Path(__file__).parents[2]
 
@@ -53,6 +57,24 @@ def test_a_fork_counts_nothing_twice(tmp_path: Path) -> None:
     ids = logged_ids(tmp_path)
     assert len(ids) == len(set(ids)) == 15
     assert {*said["child"]["ids"], *said["parent"]["ids"]} <= set(ids)
+
+
+def test_a_fork_exports_no_binned_value_twice(tmp_path: Path) -> None:
+    """What waits for the exporter in the parent is not in the child."""
+    said = {each["who"]: each["scores"] for each in run("fork_binned", tmp_path)}
+
+    assert said == {"child": 4, "parent": 10}
+
+
+def test_the_environment_alone_chooses_the_wrapped_exporter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry point `otlp_ml` is an exporter of its own."""
+    with Receiver() as receiver:
+        for name, value in {**receiver.environment, "OTEL_METRICS_EXPORTER": "otlp_ml"}.items():
+            monkeypatch.setenv(name, value)
+        run("configured", tmp_path)
+        points = [point for point in receiver.points if point.metric == "ml.prediction.score"]
+
+    assert [(point.scope, point.count) for point in points] == [("otel_ml_metrics.histograms", 2)]
 
 
 def test_worker_processes_lose_nothing(tmp_path: Path) -> None:
