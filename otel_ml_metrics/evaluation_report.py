@@ -63,6 +63,39 @@ class Value:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReliabilityTable:
+    """How often what was predicted came true: a line per group of rows with similar scores, about as many in each.
+
+    Args:
+        window_start: Start of the window by prediction time.
+        window_end: Its end, not included.
+        maturity: Age at which the predictions were judged, as declared.
+        version: None where versions are merged or not known.
+        variant: None where variants are merged or not known.
+        output: Name of the model's output; None where it has one only.
+        slice: Field to value; empty for all rows.
+        rows: Of each group, ascending by score; at most 15 groups.
+        prevalence: Share of positives in each group.
+        score: Mean score of each group.
+    """
+
+    window_start: datetime
+    window_end: datetime
+    maturity: str
+    version: str | None
+    variant: str | None
+    output: str | None
+    slice: Mapping[str, str]
+    rows: tuple[float, ...]
+    prevalence: tuple[float, ...]
+    score: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types; instants are ISO 8601 in UTC."""
+        return asdict(self) | {"window_start": iso(self.window_start), "window_end": iso(self.window_end)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Delivered:
     """What became of the points in the outbox.
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
+    from otel_ml_metrics.evaluation_report import ReliabilityTable
     from otel_ml_metrics.intake import Intake
     from otel_ml_metrics.ledger.commit import Head
     from otel_ml_metrics.ledger.reader import LedgerReader
@@ -161,6 +162,20 @@ class Evaluator:
             raise InstantError(message)
         return self._query(instant_us)
 
+    def reliability(self, instant: datetime) -> tuple[ReliabilityTable, ...]:
+        """The reliability tables of every window that was final at an instant; nothing is read, written or sent.
+
+        Raises:
+            ConfigurationError: No measure of the evaluation has the sums that they are made of.
+            InstantError: The instant has no time zone.
+        """
+        with self._ledger.snapshot() as ledger:
+            self._checked_head(ledger)
+            tiles = ledger.tiles()
+            states = ledger.states(tiles)
+        judgements = self._calendar.final({self._calendar.window_of(tile) for tile in tiles}, as_of_us=to_us(instant))
+        return tuple(self._valuation.reliability(states, judgements))
+
     def history(
         self,
         *,
@@ -233,8 +248,7 @@ class Evaluator:
             tiles = ledger.tiles()
             states = ledger.states(tiles)
             retirement = ledger.retired()
-            windows = {self._calendar.window_of(tile) for tile in tiles}
-            judgements = [each for each in self._calendar.judgements(windows, as_of_us=as_of_us) if each.is_final]
+            judgements = self._calendar.final({self._calendar.window_of(tile) for tile in tiles}, as_of_us=as_of_us)
             groups = self._exact.recalled(self._valuation.groups(states, judgements), ledger)
         groups = as_retired(groups, retirement, self._evaluation)
         totals = Totals.of(head.totals)

@@ -16,15 +16,18 @@ from otel_ml_metrics.attribution.bounding import bounds_of
 from otel_ml_metrics.attribution.folding import FOLDS, folds_of
 from otel_ml_metrics.attribution.tables import distinct, slice_text, values
 from otel_ml_metrics.engines.delta_statements import EXPLICIT, LABELLED, PREDICTIONS
-from otel_ml_metrics.evaluation_report import Value
+from otel_ml_metrics.errors import ConfigurationError
+from otel_ml_metrics.evaluation_report import ReliabilityTable, Value
 from otel_ml_metrics.instants import from_us
+from otel_ml_metrics.measures.calibration import CALIBRATION, columns_of
+from otel_ml_metrics.measures.curves import SUPPORT
 from otel_ml_metrics.measures.measure import Undefined, states_of
 from otel_ml_metrics.measures.sums import Binned
 from otel_ml_metrics.measures.totals import Totals
 from otel_ml_metrics.semconv import MISSING_SLICE, OTHER_SLICE, STAGE_FINAL, STAGE_PROVISIONAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -105,24 +108,53 @@ class Valuation:
             states: Sums of (at least) the tiles of these windows, with the tile.
             judgements: Windows and maturities.
         """
+        found = {}
+        for group, totals in self._counted(states, judgements):
+            for measure in self._evaluation.measures:
+                if measure.over is None or self._is_cut(group.slice, measure.over):
+                    self._judge(group, measure, totals)
+            found[group.key] = group
+        return found
+
+    def reliability(self, states: pa.Table, judgements: Iterable[Judgement]) -> list[ReliabilityTable]:
+        """The reliability tables of windows, by their sums; those without a label have none.
+
+        Raises:
+            ConfigurationError: No measure of the evaluation has these sums.
+        """
+        missing = {state.key for state in CALIBRATION} - {state.key for state in self._evaluation.states}
+        if missing:
+            message = (
+                "a reliability table is made of sums that no measure here has. Add expected_calibration_error, neither"
+                " weighted nor with bins of its own."
+            )
+            raise ConfigurationError(message, "measures")
+        return [
+            ReliabilityTable(**self._place(group), **columns_of(totals))
+            for group, totals in self._counted(states, judgements)
+            if totals[SUPPORT] >= max(1, self._evaluation.minimum_support)
+        ]
+
+    def _counted(self, states: pa.Table, judgements: Iterable[Judgement]) -> Iterator[tuple[Group, Totals]]:
+        """Every group that has predictions, without its values, and its totals."""
         wanted = {(each.window_us, each.maturity.seconds_whole): each for each in judgements}
         if not wanted or not len(states):
-            return {}
+            return
         self._put(states, list(wanted.values()))
         folded = self._fold(distinct(states, "slice"))
         counts, cells = self._counts(), self._cells()
-        groups, members = {}, _members(counts, self._compared)
+        members = _members(counts, self._compared)
         for key, found in counts.items():
             apart = {
                 over: {value: _totals(states, counts[each], cells.get(each, {})) for value, each in parts.items()}
                 for over, states in self._compared.items()
                 if (parts := self._supported(members.get((key, over), {}), counts))
             }
-            totals = _totals(self._evaluation.states, found, cells.get(key, {}), apart)
-            group = self._group(key, wanted[key[:2]], found, totals, folded)
-            if group.predictions:
-                groups[key] = group
-        return groups
+            predictions, labelled, explicit = (found.get(each, 0) for each in (PREDICTIONS, LABELLED, EXPLICIT))
+            if predictions:
+                counted = (predictions, labelled, explicit, folded.get((*key[:2], key[-1]), 0))
+                totals = _totals(self._evaluation.states, found, cells.get(key, {}), apart)
+                yield Group(key, wanted[key[:2]], *counted), totals
 
     def _put(self, states: pa.Table, judgements: Sequence[Judgement]) -> None:
         """Define `judged_apart`: the sums of the tiles and buckets that count, with the window and maturity of each."""
@@ -213,21 +245,6 @@ class Valuation:
         least = self._evaluation.minimum_support
         return {value: key for value, key in members.items() if counts[key].get(LABELLED, 0) >= least}
 
-    def _group(
-        self,
-        key: GroupKey,
-        judgement: Judgement,
-        counts: Mapping[str, int],
-        totals: Totals,
-        folded: Mapping[tuple[int, int, str], int],
-    ) -> Group:
-        predictions, labelled, explicit = (counts.get(each, 0) for each in (PREDICTIONS, LABELLED, EXPLICIT))
-        group = Group(key, judgement, predictions, labelled, explicit, folded.get((*key[:2], key[-1]), 0))
-        for measure in self._evaluation.measures:
-            if measure.over is None or self._is_cut(group.slice, measure.over):
-                self._judge(group, measure, totals)
-        return group
-
     def _is_cut(self, slice_: Mapping[str, str], over: str) -> bool:
         """Whether the rows of a slice were added up apart by another field as well."""
         return over not in slice_ and tuple(sorted((*slice_, over))) in self._evaluation.slices
@@ -255,7 +272,6 @@ class Valuation:
 
     def value(self, group: Group, measure: Measure | Exact, value: float, *, support: int) -> Value:
         """A value of a group, with neither an interval nor a bound."""
-        _, _, output, version, variant, _ = group.key
         return Value(
             measure=measure.name,
             value=value,
@@ -265,16 +281,23 @@ class Valuation:
             unit=measure.unit,
             support=support,
             coverage=group.coverage,
-            window_start=from_us(group.judgement.window_us),
-            window_end=from_us(self._calendar.end_of(group.judgement.window_us)),
-            maturity=str(group.judgement.maturity),
             stage=STAGE_FINAL if group.judgement.is_final else STAGE_PROVISIONAL,
             model=self._evaluation.model,
-            version=version or None,
-            variant=variant or None,
-            output=output or None,
-            slice=group.slice,
+            **self._place(group),
         )
+
+    def _place(self, group: Group) -> dict[str, Any]:
+        """Which rows a group is, as values say it."""
+        _, _, output, version, variant, _ = group.key
+        return {
+            "window_start": from_us(group.judgement.window_us),
+            "window_end": from_us(self._calendar.end_of(group.judgement.window_us)),
+            "maturity": str(group.judgement.maturity),
+            "version": version or None,
+            "variant": variant or None,
+            "output": output or None,
+            "slice": group.slice,
+        }
 
 
 def _members(keys: Iterable[GroupKey], compared: Iterable[str]) -> dict[tuple[GroupKey, str], dict[str, GroupKey]]:

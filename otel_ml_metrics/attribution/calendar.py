@@ -76,6 +76,10 @@ class Calendar:
                 if judgement is not None:
                     yield judgement
 
+    def final(self, windows: Iterable[int], *, as_of_us: int) -> list[Judgement]:
+        """Every window at every maturity at which it is final as of an instant, oldest first."""
+        return [each for each in self.judgements(windows, as_of_us=as_of_us) if each.is_final]
+
     def judgement(self, window_us: int, maturity: Duration, *, as_of_us: int) -> Judgement | None:
         """One window at one maturity; None while nothing of it is old enough (or asked for before all of it is)."""
         end, mature = self.end_of(window_us), as_of_us - maturity.us

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from otel_ml_metrics.measures.totals import Totals
 
 SCORES: Final = Binned(Sum(col("score"), wide=False))
+CALIBRATION: Final = (POSITIVES, NEGATIVES, SCORES, SUPPORT)
+"""The sums that a reliability table is made of."""
+
 GROUPS: Final = 15
 _ROUNDS: Final = 100
 _CLOSE: Final = 1e-10
@@ -70,6 +73,12 @@ def reliability(counts: Curve, scores: NDArray[Any]) -> Reliability:
     _, group = np.unique(np.minimum((middles * GROUPS).astype(np.int64), GROUPS - 1), return_inverse=True)
     merged = [np.bincount(group, weights=each[filled]).astype(np.float64) for each in (rows, counts.positives, scores)]
     return Reliability(merged[0], merged[1] / merged[0], merged[2] / merged[0])
+
+
+def columns_of(totals: Totals) -> dict[str, Any]:
+    """The reliability table of some totals, which have a row, as plain columns."""
+    table = reliability(curve(totals), totals[SCORES])
+    return {name: tuple(column.tolist()) for name, column in table._asdict().items()}
 
 
 def _plug_in(table: Reliability) -> float:
