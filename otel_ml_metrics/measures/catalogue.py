@@ -64,6 +64,7 @@ measures:
   - {name: profit, unit: USD, value: {true_positive: fare, false_positive: -40}, description: "What decisions earned"}
   - {name: best, unit: USD, best_value: {true_positive: fare, false_positive: -40}, description: "At the best cut"}
   - {name: cut, unit: "1", best_threshold: {true_positive: fare, false_positive: -40}, description: "That cut"}
+  - {name: hinge, unit: "1", exact: "sklearn.metrics:hinge_loss", description: "Any function of (label, score)"}
 ```
 """
 
