@@ -56,6 +56,12 @@ class Value:
     output: str | None = None
     retired: bool = False
 
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """What it is the value of, and the same for no other."""
+        arm = (self.version, self.variant, self.output, tuple(sorted(self.slice.items())))
+        return self.measure, self.window_start, self.maturity, self.stage, *arm
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types; instants are ISO 8601 in UTC."""
         plain = asdict(self)

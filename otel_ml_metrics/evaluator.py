@@ -27,6 +27,7 @@ from otel_ml_metrics.intake import Reading
 from otel_ml_metrics.ledger.outbox import Outbox
 from otel_ml_metrics.ledger.store import Ledger
 from otel_ml_metrics.retired import as_retired
+from otel_ml_metrics.semconv import STAGE_PROVISIONAL
 from otel_ml_metrics.sending import send
 from otel_ml_metrics.telemetry.delivery import Delivery
 from otel_ml_metrics.valuation import Valuation, most_folded
@@ -219,7 +220,10 @@ class Evaluator:
         self._see_none_held(head)
         earlier = self._rebuild(head, as_of_us, as_of_us, reread=False)
         report = self._advance(self._ledger.head(), as_of_us, dry_run=False)
-        return replace(report, values=(*earlier.values, *report.values))
+        told = {value.place for value in (*earlier.values, *report.values)}
+        final = [value for value in self._query(as_of_us).values if value.place in told]  # as they stand after both
+        provisional = [value for value in report.values if value.stage == STAGE_PROVISIONAL]
+        return replace(report, values=(*final, *provisional))
 
     def _rebuild(self, head: Head, start: int, end: int, *, reread: bool) -> Report:
         """Recompute the windows of a range under the evaluation as it is, and commit what they add up to.

@@ -28,11 +28,11 @@ def live(family: str, *, lives: int) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_evaluation_says_what_is_so(family: str) -> None:
-    """Two lives of each family."""
-    live(family, lives=2)
+    """A few lives of each family."""
+    live(family, lives=5)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(2_400)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_evaluation_says_what_is_so_in_many_lives(family: str) -> None:
