@@ -85,7 +85,8 @@ def set_sql(column: str, found: str, names: Sequence[str]) -> str:
         names: What a set may hold.
     """
     is_list = found.endswith("[]")
-    text = f"array_to_string({column}, '|')" if is_list else f"nullif(trim(CAST({column} AS VARCHAR)), '')"
+    joined = f"CASE WHEN {column} IS NOT NULL THEN coalesce(array_to_string({column}, '|'), '') END"
+    text = joined if is_list else f"nullif(trim(CAST({column} AS VARCHAR)), '')"
     spaced = f"regexp_replace('|' || {text} || '|', ' *[|] *', '||', 'g')"  # a bar of its own on either side of a name
     rest = spaced
     for name in names:
