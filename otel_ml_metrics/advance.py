@@ -129,8 +129,7 @@ class Advance:
         """Find what became final or changed."""
         calendar, earlier_us = self._calendar, self._head.as_of_us
         windows = {calendar.window_of(tile) for tile in self._tiles}
-        moved = self._intake.tiles if self._evaluation.exact else frozenset[int]()
-        touched = {calendar.window_of(tile) for tile in {*self._states, *moved}}
+        touched = {calendar.window_of(tile) for tile in {*self._states, *self._intake.tiles}}
         were_final = (
             set()
             if earlier_us is None

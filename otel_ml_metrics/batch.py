@@ -92,7 +92,8 @@ class PredictionBatch:
     def size(self) -> int:
         """Bytes that it holds, about."""
         texts = sum(sum(map(len, column.values)) + column.codes.nbytes for column in self.slices.values())
-        return texts + self.predicted_at.nbytes + sum(map(_size_of_column, self.values.values()))
+        vectors = 0 if self.scores is None else sum(each.nbytes for each in self.scores if each is not None)
+        return texts + vectors + self.predicted_at.nbytes + sum(map(_size_of_column, self.values.values()))
 
     def columns(self) -> Mapping[str, NDArray[Any]]:
         """Every column that a row expression can use; one that no row has is missing throughout."""

@@ -35,6 +35,9 @@ from otel_ml_metrics.valuation import Valuation, most_folded
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import pyarrow as pa
+
+    from otel_ml_metrics.attribution.calendar import Judgement
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
     from otel_ml_metrics.evaluation_report import ReliabilityTable
@@ -169,12 +172,10 @@ class Evaluator:
         Raises:
             ConfigurationError: No measure of the evaluation has the sums that they are made of.
             InstantError: The instant has no time zone.
+            LedgerMismatchError: Measures, slices or maturities changed since the last run.
         """
         with self._ledger.snapshot() as ledger:
-            self._checked_head(ledger)
-            tiles = ledger.tiles()
-            states = ledger.states(tiles)
-        judgements = self._calendar.final({self._calendar.window_of(tile) for tile in tiles}, as_of_us=to_us(instant))
+            _, states, judgements = self._final(ledger, to_us(instant))
         return tuple(self._valuation.reliability(states, judgements))
 
     def history(
@@ -245,14 +246,8 @@ class Evaluator:
 
     def _query(self, as_of_us: int) -> Report:
         with self._ledger.snapshot() as ledger:
-            head = self._checked_head(ledger)
-            if self._is_extended(head):
-                message = "Measures, slices or maturities changed since the last run; evaluate up to now first."
-                raise LedgerMismatchError(message)
-            tiles = ledger.tiles()
-            states = ledger.states(tiles)
+            head, states, judgements = self._final(ledger, as_of_us)
             retirement = ledger.retired()
-            judgements = self._calendar.final({self._calendar.window_of(tile) for tile in tiles}, as_of_us=as_of_us)
             groups = self._exact.recalled(self._valuation.groups(states, judgements), ledger)
         groups = as_retired(groups, retirement, self._evaluation)
         totals = Totals.of(head.totals)
@@ -270,6 +265,16 @@ class Evaluator:
             delivery=Delivered(kept=Outbox(self._ledger).count(), endpoint=self._endpoint),
             read_only=True,
         )
+
+    def _final(self, ledger: LedgerReader, as_of_us: int) -> tuple[Head, pa.Table, list[Judgement]]:
+        """The head of a ledger, all its sums, and what was final at an instant."""
+        head = self._checked_head(ledger)
+        if self._is_extended(head):
+            message = "Measures, slices or maturities changed since the last run; evaluate up to now first."
+            raise LedgerMismatchError(message)
+        tiles = ledger.tiles()
+        windows = {self._calendar.window_of(tile) for tile in tiles}
+        return head, ledger.states(tiles), self._calendar.final(windows, as_of_us=as_of_us)
 
     def backfill(self, since: datetime, until: datetime) -> Report:
         """Recompute the windows that overlap `[since, until)` from the log and the labels, and send what differs.

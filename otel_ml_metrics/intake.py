@@ -52,7 +52,7 @@ class Intake:
     Args:
         inputs: Progress of the files and segments that moved on.
         delta: What is added to the sums, by tile.
-        tiles: Where rows or labels came or went.
+        tiles: Where rows or labels came or went, for exact measures.
         facts: New facts by date of their prediction.
         replaced_dates: Dates whose facts are replaced.
         pending: Labels that wait for their prediction, if they changed.
@@ -206,7 +206,15 @@ class Reading:
         self._summing(moved=False, withdrawn=False).join_anew()
 
     def _summing(self, *, moved: bool, withdrawn: bool) -> Summing:
-        return Summing(self._engine, self._ledger, self._plan, self._labels.schema, moved=moved, withdrawn=withdrawn)
+        return Summing(
+            self._engine,
+            self._ledger,
+            self._plan,
+            self._labels.schema,
+            moved=moved,
+            withdrawn=withdrawn,
+            tells_tiles=bool(self._evaluation.exact),
+        )
 
     def _join(self, *, has_waiting: bool) -> int:
         fact = ", ".join(self._labels.schema.names)

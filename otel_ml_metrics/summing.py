@@ -30,7 +30,7 @@ class Summed:
         facts: New facts by date of their prediction.
         replaced_dates: Dates whose facts are replaced by those.
         label_changes: Rows of (tile_us, version, variant, status, delay_bin, labels, delay_us, skewed) to count.
-        tiles: Where rows or labels came or went, whether or not that changed a sum.
+        tiles: Where rows or labels came or went, whether or not that changed a sum; none unless it is asked for.
     """
 
     delta: pa.Table
@@ -71,6 +71,7 @@ class Summing:
         facts: Columns of a label, and their types.
         moved: Whether `moved_before` has rows.
         withdrawn: Whether `withdrawn` has.
+        tells_tiles: Whether to tell where rows or labels came or went.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Summing:
         *,
         moved: bool,
         withdrawn: bool,
+        tells_tiles: bool,
     ) -> None:
         self._engine = engine
         self._ledger = ledger
@@ -90,6 +92,7 @@ class Summing:
         self._fact = ", ".join(facts.names)
         self._moved = moved
         self._withdrawn = withdrawn
+        self._tells_tiles = tells_tiles
 
     def add_up(self) -> Summed:
         """What new rows and labels add, and what is taken back for them."""
@@ -143,10 +146,15 @@ class Summing:
         self, facts: dict[str, pa.Table], replaced_dates: frozenset[str], label_changes: list[dict[str, object]]
     ) -> Summed:
         """What was found, and the sums that it adds up to."""
-        delta, tile = self._delta(), f"{deltas.tile_sql(self._plan)} AS tile_us"
+        delta = self._delta()
+        return Summed(
+            delta, facts, replaced_dates, label_changes, self._tiles(delta) if self._tells_tiles else frozenset()
+        )
+
+    def _tiles(self, delta: pa.Table) -> frozenset[int]:
+        tile = f"{deltas.tile_sql(self._plan)} AS tile_us"
         reached = self._engine.sql(f"SELECT _tile_us AS tile_us FROM effects UNION SELECT {tile} FROM moved_before")
-        tiles = {*distinct(delta, "tile_us"), *values(reached, "tile_us")}
-        return Summed(delta, facts, replaced_dates, label_changes, frozenset(tiles))
+        return frozenset({*distinct(delta, "tile_us"), *values(reached, "tile_us")})
 
     def _delta(self) -> pa.Table:
         plan = self._plan

@@ -85,9 +85,9 @@ class Distributions:
         """A new one with the same bounds."""
         return Distributions(None if self._bounds is None else tuple(self._bounds))
 
-    def places(self, values: NDArray[np.float64]) -> list[int] | list[None]:
+    def places(self, values: NDArray[np.float64]) -> NDArray[np.int64] | None:
         """Which bucket each value is in; None for exponential ones, which move."""
-        return [None] * len(values) if self._bounds is None else np.searchsorted(self._bounds, values).tolist()
+        return None if self._bounds is None else np.searchsorted(self._bounds, values)
 
     def __iter__(self) -> Iterator[Distribution]:
         """Every histogram that has values, by slot."""

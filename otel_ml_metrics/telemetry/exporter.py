@@ -62,6 +62,8 @@ class MLMetricExporter(sdk.MetricExporter):
         **kwargs: Any,  # noqa: ANN401  # of the SDK's interface
     ) -> sdk.MetricExportResult:
         """Export what the SDK collected, and the histograms."""
+        if not metrics_data.resource_metrics:  # of no resource, so nothing can be added: it waits
+            return self._inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)
         result = sdk.MetricExportResult.FAILURE
         try:
             result = self._inner.export(self._completed(metrics_data), timeout_millis=timeout_millis, **kwargs)
@@ -79,7 +81,7 @@ class MLMetricExporter(sdk.MetricExporter):
 
     def _completed(self, collected: sdk.MetricsData) -> sdk.MetricsData:
         found = self.taker.take()
-        if not found or not collected.resource_metrics:
+        if not found:
             return collected
         first, *others = collected.resource_metrics
         now_ns = time.time_ns()

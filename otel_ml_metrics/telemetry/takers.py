@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from dataclasses import dataclass, field
@@ -109,7 +108,7 @@ class Taker:
             held = self._held(definition, sets)
             held.distributions.add(values, slots)
             if len(rows):
-                self._keep_examples(held, values[rows], slots[rows], [spans[row] for row in rows.tolist()])
+                _keep_examples(held, values, slots, rows, spans)
 
     def take(self) -> list[tuple[MetricDefinition, list[Taken]]]:
         """Everything that is to be delivered now; `settle` says what became of it."""
@@ -149,15 +148,6 @@ class Taker:
             for key, held in self._open.items()
         }
 
-    def _keep_examples(
-        self, held: Held, values: NDArray[np.float64], slots: NDArray[np.int64], spans: list[trace.SpanContext]
-    ) -> None:
-        now_ns = time.time_ns()
-        places = held.distributions.places(values)
-        for value, slot, place, span in zip(values.tolist(), slots.tolist(), places, spans, strict=True):
-            key = (slot, random.randrange(EXPONENTIAL_EXEMPLARS) if place is None else place)  # noqa: S311  # no secret
-            held.examples[key] = Example(value, now_ns, span.trace_id, span.span_id)
-
 
 def takers_behind(provider: MeterProvider) -> list[Taker]:
     """The takers of all readers of a provider; none if any reader has none, so that none of them misses anything.
@@ -172,6 +162,26 @@ def takers_behind(provider: MeterProvider) -> list[Taker]:
     return [cast("Taker", taker) for taker in takers] if all(isinstance(each, Taker) for each in takers) else []
 
 
+def _keep_examples(
+    held: Held,
+    values: NDArray[np.float64],
+    slots: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    spans: Sequence[trace.SpanContext],
+) -> None:
+    """Keep the last of these rows in each bucket; of exponential ones, which move, the last few."""
+    places = held.distributions.places(values[rows])
+    if places is None:
+        places = np.arange(len(rows)) % EXPONENTIAL_EXEMPLARS
+    cells = np.stack([slots[rows], places], axis=1)[::-1]
+    _, lasts = np.unique(cells, axis=0, return_index=True)
+    now_ns = time.time_ns()
+    for last in lasts.tolist():
+        row, (slot, place) = int(rows[len(rows) - 1 - last]), cells[last].tolist()
+        span = spans[row if len(spans) > 1 else 0]
+        held.examples[slot, place] = Example(float(values[row]), now_ns, span.trace_id, span.span_id)
+
+
 def _points(held: Held) -> Iterable[Taken]:
     examples: dict[int, list[Example]] = {}
     for (slot, _), example in sorted(held.examples.items()):
@@ -184,13 +194,10 @@ def _points(held: Held) -> Iterable[Taken]:
 def _exemplary(
     contexts: Sequence[Any], rows: int, chosen: ExemplarFilter
 ) -> tuple[NDArray[np.int64], Sequence[trace.SpanContext]]:
-    """Rows that may stand as examples, and the span of every row; no rows and no spans where none may."""
+    """Rows that may stand as examples, and the span of every row, or one for all; nothing where none may."""
     nothing = np.zeros(0, dtype=np.int64)
     if chosen == "always_off" or (chosen == "trace_based" and not any(contexts)):
         return nothing, ()
     spans = [trace.get_current_span(cast("Context", context)).get_span_context() for context in contexts]
-    if len(spans) != rows:
-        spans = spans[:1] * rows
-    if chosen == "always_on":
-        return np.arange(rows), spans
-    return np.array([row for row, span in enumerate(spans) if span.trace_flags.sampled], dtype=np.int64), spans
+    sampled = np.array([chosen == "always_on" or span.trace_flags.sampled for span in spans], dtype=np.bool_)
+    return np.flatnonzero(np.broadcast_to(sampled, rows)), spans

@@ -264,6 +264,32 @@ def test_values_of_sampled_spans_are_examples(sampler: Any, kept: bool) -> None:
     assert found == ([(0.75, context.trace_id, context.span_id)] if kept else [])
 
 
+def test_a_batch_in_a_sampled_span_leaves_one_example_for_each_bucket() -> None:
+    """The last value of each, however many there are."""
+    serving = Serving(Backend())
+    tracer = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False).get_tracer("test")
+    with tracer.start_as_current_span("predict"):
+        serving.monitor.record_batch(score=[0.1, 0.2, 0.7, 0.8], country=["NL"] * 4)
+    serving.monitor.force_flush()
+    serving.export()
+    examples = serving.backend.points("ml.prediction.score")["NL"].exemplars
+    serving.close()
+
+    assert [each.value for each in examples] == [0.2, 0.8]
+
+
+def test_an_export_without_a_resource_takes_nothing_along() -> None:
+    """What waits comes with the next one."""
+    serving = Serving(Backend(DELTA))
+    serving.record([(0.25, "NL")])
+    serving.reader._exporter.export(MetricsData(resource_metrics=[]))  # noqa: SLF001  # the SDK never does so itself
+    serving.export()
+    count = serving.backend.points("ml.prediction.score")["NL"].count
+    serving.close()
+
+    assert count == 1
+
+
 def test_a_reader_that_takes_nothing_along_misses_nothing() -> None:
     """Where one reader of a provider is not wrapped, all get the SDK's histograms."""
     memory, backend = InMemoryMetricReader(), Backend()

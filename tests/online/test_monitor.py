@@ -351,6 +351,17 @@ def test_large_rows_are_bounded_by_their_bytes(telemetry: TelemetryCapture) -> N
     assert telemetry.values("ml.monitor.dropped", by="reason") == {"buffer_full": 40}
 
 
+def test_batches_of_long_vectors_are_bounded_by_their_bytes(telemetry: TelemetryCapture) -> None:
+    """One score per class counts as it is."""
+    monitor = ModelMonitor("pets", buffer_bytes=1 << 20, interval=3600, meter_provider=telemetry.meter_provider)
+    monitor.record(score=[0.5, 0.5])  # starts the thread, which then sleeps
+    assert monitor.force_flush()
+
+    taken = [len(monitor.record_batch(score=[np.zeros(50_000)])) for _ in range(4)]
+
+    assert taken == [1, 1, 0, 0]
+
+
 def test_a_large_batch_without_room_is_added_up_in_the_call(telemetry: TelemetryCapture) -> None:
     """A batch job loses nothing: what the buffer cannot hold is worked off at once."""
     monitor = ModelMonitor("fraud", buffer_rows=128, interval=3600, meter_provider=telemetry.meter_provider)
