@@ -197,7 +197,8 @@ def _rounding(measure: Measure, rows: list[Row], expected: float) -> float:
     scale = max(1.0, abs(expected))
     if measure.name in {"r2", "explained_variance"}:
         labels = [row["label"] for row in rows]
-        per_row = 2.0**-24 + max(map(abs, labels)) * 2.0**-29
+        largest = max(abs(size) for row in rows for size in (row["label"], row["label"] - row["prediction"]))
+        per_row = 2.0**-24 + largest * 2.0**-29
         return float(1e-9 * scale + 4 * scale * per_row / np.var(labels))
     if measure.name == "spiegelhalter_z":
         return 1e-3 * scale
