@@ -14,6 +14,7 @@ from otel_ml_metrics.console.demonstrating import demo
 from otel_ml_metrics.console.evaluating import backfill, evaluate
 from otel_ml_metrics.console.maintaining import maintain
 from otel_ml_metrics.console.recalling import history
+from otel_ml_metrics.console.starting import init
 from otel_ml_metrics.console.terms import Exit
 from otel_ml_metrics.errors import (
     LedgerBusyError,
@@ -81,6 +82,7 @@ def program(*, traceback: bool) -> None:
 
 
 program.add_command(demo)
+program.add_command(init)
 program.add_command(check)
 program.add_command(evaluate)
 program.add_command(backfill)
