@@ -27,11 +27,13 @@ class Answer:
         verdict: What it came to.
         rejected: Points that an accepting receiver left out (OTLP's partial success), 0 otherwise.
         message: The receiver's words, or what went wrong on the way; may be empty.
+        status: Of HTTP, or the name of gRPC's code, where a receiver that does not accept gave one; else empty.
     """
 
     verdict: Verdict
     rejected: int = 0
     message: str = ""
+    status: str = ""
 
 
 class Transport(Protocol):

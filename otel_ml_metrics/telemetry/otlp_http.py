@@ -118,9 +118,8 @@ class _Listener(HTTPAdapter):
 def _answer(response: Response) -> Answer:
     verdict = verdict_of_status(response.status_code)
     if verdict != "accepted":
-        return Answer(
-            verdict, message=f"HTTP {response.status_code} {response.reason}: {_words(response)}".rstrip(": ")
-        )
+        message = f"HTTP {response.status_code} {response.reason}: {_words(response)}".rstrip(": ")
+        return Answer(verdict, message=message, status=str(response.status_code))
     try:
         partial = _parsed(response).partial_success
     except (DecodeError, json_format.ParseError):  # some receivers answer success with a word of plain text

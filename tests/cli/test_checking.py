@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -26,10 +27,11 @@ def test_everything_in_order_is_exit_code_0(material: Material, run: Run) -> Non
     done = run("check", material.monitoring)
 
     assert done.exit_code == 0, done.output
-    assert [line.split(":")[0].split(maxsplit=1)[1] for line in lines_of(done.stdout, "ok")] == [
+    assert [re.split("  +", line)[1] for line in lines_of(done.stdout, "ok")] == [
         "settings",
         "prediction log",
         "labels",
+        "ids",
         "ledger",
         "endpoint",
     ]
@@ -63,7 +65,7 @@ def test_a_name_that_is_nowhere_is_found(
 
     done = run("check", material.monitoring)
 
-    (wrong,) = lines_of(done.stdout, "wrong")
+    (wrong,) = lines_of(done.stdout, "fail")
     assert done.exit_code == 2
     assert wrong.split(maxsplit=1)[1].startswith(subject)
     assert hint in wrong
@@ -78,11 +80,11 @@ def test_a_half_written_label_file_is_named(material: Material, run: Run) -> Non
     done = run("check", material.monitoring)
 
     assert done.exit_code == 2
-    assert "half.parquet" in "".join(lines_of(done.stdout, "wrong"))
+    assert "half.parquet" in "".join(lines_of(done.stdout, "fail"))
 
 
 @pytest.mark.usefixtures("receiver")
-def test_bad_label_rows_are_a_note(material: Material, run: Run) -> None:
+def test_bad_label_rows_are_a_warning(material: Material, run: Run) -> None:
     """A run keeps them aside and goes on, so they fail no check."""
     path = material.folder / "labels" / "landed.parquet"
     table = pa.parquet.read_table(path)
@@ -92,7 +94,7 @@ def test_bad_label_rows_are_a_note(material: Material, run: Run) -> None:
     done = run("check", material.monitoring)
 
     assert done.exit_code == 0, done.output
-    assert "1 with no label" in "".join(lines_of(done.stdout, "note"))
+    assert "1 with no label" in "".join(lines_of(done.stdout, "warn"))
 
 
 @pytest.mark.usefixtures("receiver")
@@ -105,7 +107,7 @@ def test_a_ledger_of_another_evaluation_is_found(material: Material, run: Run) -
     done = run("check", material.monitoring)
 
     assert done.exit_code == 2
-    assert "flight-delay-api/flight-delay" in "".join(lines_of(done.stdout, "wrong"))
+    assert "flight-delay-api/flight-delay" in "".join(lines_of(done.stdout, "fail"))
 
 
 def test_a_missing_endpoint_is_wrong_here(material: Material, run: Run) -> None:
@@ -125,12 +127,12 @@ def test_an_endpoint_that_does_not_answer_is_named(
 
     done = run("check", material.monitoring)
 
-    (wrong,) = lines_of(done.stdout, "wrong")
+    (wrong,) = lines_of(done.stdout, "fail")
     assert done.exit_code == 2
     assert "http://127.0.0.1:9/v1/metrics by http/protobuf does not answer" in wrong
 
 
-def test_what_the_endpoint_refused_is_a_note(
+def test_what_the_endpoint_refused_is_a_warning(
     material: Material, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refused points never come back, so somebody should know of them."""
@@ -142,4 +144,4 @@ def test_what_the_endpoint_refused_is_a_note(
 
     assert receiver.points == ()
     assert done.exit_code == 0, done.output
-    assert "refused for good" in "".join(lines_of(done.stdout, "note"))
+    assert "refused for good" in "".join(lines_of(done.stdout, "warn"))
