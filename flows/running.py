@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from contextvars import copy_context
 from datetime import datetime
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -41,6 +41,22 @@ LONGEST_PAUSE: Final = 30
 
 POINTS_KEPT: Final = "PointsKept"
 """Name of the failed state of a run whose values are safe in the ledger but whose points wait for the endpoint."""
+
+
+def another_run_is_at_it(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
+    """Say whether trying again can help: where another run was in the way or the ledger was lost, and nowhere else."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, (LedgerBusyError, LedgerLostError, LedgerMovedError))
+
+
+LEDGER_TASK: Final[dict[str, Any]] = {
+    "retries": len(BUSY_DELAYS),
+    "retry_delay_seconds": BUSY_DELAYS,
+    "retry_condition_fn": another_run_is_at_it,
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+}
+"""Options of a task that needs the ledger: it waits for another run, and not for ever."""
 
 SendFor = Annotated[int, Field(ge=0, le=3600)]
 """Seconds for which a run keeps trying an endpoint that is down."""
@@ -89,12 +105,6 @@ def patiently(evaluator: Interruptible, work: Callable[[], Report]) -> Report:
     return future.result()
 
 
-def another_run_is_at_it(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
-    """Say whether trying again can help: where another run was in the way or the ledger was lost, and nowhere else."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, (LedgerBusyError, LedgerLostError, LedgerMovedError))
-
-
 @task(name="send-kept-points", cache_policy=NO_CACHE, persist_result=False)
 def send_kept_points(monitoring: str, as_of: datetime) -> Report:
     """Send what waits in the outbox; the ledger already stands at `as_of`, so nothing is evaluated again.
@@ -116,13 +126,14 @@ def send_kept_points(monitoring: str, as_of: datetime) -> Report:
     return report
 
 
-def finish(report: Report, *, monitoring: str, send_for: int) -> State[Report]:
+def finish(report: Report, *, monitoring: str, send_for: int, remark: str = "") -> State[Report]:
     """Send what the endpoint did not take at once, publish the table, and say in the final state how it went.
 
     Args:
         report: What the evaluator did.
         monitoring: Path of monitoring.yaml.
         send_for: Seconds, at least 0; how long to try an endpoint that is down.
+        remark: What else there is to say; comes first.
 
     Returns:
         Completed; or failed and named `PointsKept` where the endpoint stayed down. The values are in the ledger all the
@@ -134,7 +145,7 @@ def finish(report: Report, *, monitoring: str, send_for: int) -> State[Report]:
         delays = pauses(send_for)
         patient = send_kept_points.with_options(retries=len(delays), retry_delay_seconds=delays)
         waits = patient(monitoring, report.as_of, return_state=True).is_failed()
-    message = told(report, kept=report.delivery.kept if waits else 0)
+    message = remark + told(report, kept=report.delivery.kept if waits else 0)
     publish(report, message=message, monitoring=monitoring)
     if waits:
         return Failed(name=POINTS_KEPT, message=message)

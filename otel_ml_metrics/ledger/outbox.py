@@ -89,6 +89,21 @@ class Outbox:
         with self._database.reading() as connection:
             return [WaitingPoint(*row) for row in connection.execute(query)]
 
+    def current(self) -> list[str]:
+        """What is now, as the newest run with points had it: those that it stamped with its own time, as JSON.
+
+        They outlast `prune`, since there is always a newest run.
+        """
+        newest = sa.select(outbox.c.version).order_by(outbox.c.id.desc()).limit(1).scalar_subquery()
+        query = (
+            sa.select(outbox.c.point)
+            .join(run, run.c.version == outbox.c.version)
+            .where(outbox.c.version == newest, outbox.c.time_unix_nano == run.c.committed_us * 1_000)
+            .order_by(outbox.c.id)
+        )
+        with self._database.reading() as connection:
+            return list(connection.scalars(query))
+
     def count(self, status: str = "waiting") -> int:
         """How many points are waiting, accepted, rejected, partial or superseded."""
         query = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.status == status)

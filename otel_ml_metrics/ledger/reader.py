@@ -49,6 +49,12 @@ class LedgerReader:
             totals=json.loads(row["totals"]),
         )
 
+    def committed_us(self) -> int | None:
+        """When the newest commit was; None for a new ledger."""
+        newest = sa.select(schema.run.c.committed_us).order_by(schema.run.c.version.desc()).limit(1)
+        with self._reading() as connection:
+            return connection.scalar(newest)
+
     def inputs(self, kind: str) -> dict[str, Input]:
         """How far the label files or segments were taken, by name."""
         table = schema.input_file

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from prefect.client.orchestration import get_client
 
 from otel_ml_metrics.flows.backfill import backfill
 from otel_ml_metrics.flows.evaluate_labels import evaluate_labels
+from tests.flows.asking import name_of
 from tests.flows.material import SETTLED, START
 
 if TYPE_CHECKING:
@@ -55,9 +55,6 @@ def test_a_run_is_named_by_model_and_range(material: Material) -> None:
     """An operator reads in the list of runs what each was about."""
     evaluate_labels(str(material.monitoring), SETTLED, send_for=0)
 
-    run_id = run(material).state_details.flow_run_id
+    state = run(material)
 
-    assert run_id is not None
-    with get_client(sync_client=True) as client:
-        name = client.read_flow_run(run_id).name
-    assert name == "flight-delay from 2013-04-01T00:00:00Z to 2013-04-03T00:00:00Z"
+    assert name_of(state) == "flight-delay from 2013-04-01T00:00:00Z to 2013-04-03T00:00:00Z"
