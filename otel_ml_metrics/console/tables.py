@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Cell = tuple["datetime", "datetime", str]  # start and end of the window, maturity
 
+MOST_BREACHES: Final = 20
+"""Values beyond a threshold that are told one by one."""
+
 PLAIN_WIDTH: Final = 120
 """Columns of a table that goes into a file or a pipe."""
 
@@ -39,6 +42,18 @@ def show_report(report: Report) -> None:
     if slices:
         console.print(f"And {slices:,} values of slices: --format json has them all, with intervals and support.")
     console.print(labels_line(report))
+    if report.breaches:
+        show_breaches(console, report)
+
+
+def show_breaches(console: Console, report: Report) -> None:
+    """Print the values beyond a declared threshold, the newest windows first."""
+    newest_first = sorted(report.breaches, key=lambda breach: breach.window_start, reverse=True)
+    console.print(Text(f"{len(newest_first):,} beyond a threshold:", style="bold"))
+    for breach in newest_first[:MOST_BREACHES]:
+        console.print(Text(f"  {breach.alert.severity}  {breach.alert.name}  {breach.told}"), soft_wrap=True)
+    if len(newest_first) > MOST_BREACHES:
+        console.print(f"  and {len(newest_first) - MOST_BREACHES:,} more: --format json has them all.")
 
 
 def show_values(console: Console, values: Sequence[Value], *, title: str) -> None:
