@@ -168,8 +168,8 @@ class LedgerReader:
         with self._reading() as connection:
             return emitted.among(connection, pairs)
 
-    def movements(self, window_us: int | None = None) -> list[WindowCommit]:
-        """The commits that moved a window, or every window, by window and version.
+    def movements(self, window_us: int | None = None, *, since_us: int | None = None) -> list[WindowCommit]:
+        """The commits that moved a window, the windows from an instant on, or every window, by window and version.
 
         Raises:
             LedgerError: A block of moves is damaged.
@@ -182,6 +182,8 @@ class LedgerReader:
         )
         if window_us is not None:
             query = query.where(table.c.window_us == window_us)
+        if since_us is not None:
+            query = query.where(table.c.window_us >= since_us)
         with self._reading() as connection:
             return [_window_commit(row) for row in connection.execute(query)]
 
