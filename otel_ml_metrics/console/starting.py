@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 def init(folder: Path, model: str, task: Task, *, example: bool, force: bool) -> None:
     """Write a starting project into DIR: settings, flows, deployment files, a small model server.
 
-    monitoring.yaml says what is judged; every key stands in it with a word. prefect.yaml and flows/ schedule it,
-    docker-compose.yml and collector-config.yaml run everything around it, serving.py shows the lines that record
-    predictions. README.md leads from there to a first scheduled run. DIR may exist; a file in the way stops everything.
+    monitoring.yaml says what is judged; every key stands in it with a word. prefect.yaml schedules it, flows/ is for
+    flows of your own, docker-compose.yml and collector-config.yaml run everything around it, serving.py shows the lines
+    that record predictions. README.md leads from there to a first scheduled run. DIR may exist; a file in the way stops
+    everything.
 
     \b
     Examples:

@@ -73,6 +73,7 @@ def _words(model: str, task: str) -> dict[str, str]:
         "version": version("otel-ml-metrics"),
         "label": lines.label,
         "measures": _block("  - ", lines.measures),
+        "first": lines.measures[0],
         "settings": _block("", lines.settings),
         "constants": _block("", lines.constants),
         "fields": _block("    ", lines.fields),
