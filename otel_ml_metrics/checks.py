@@ -220,7 +220,7 @@ def _look_at_endpoint(evaluation: Evaluation, environ: Mapping[str, str]) -> Ite
     if answer.verdict == "accepted":
         yield Finding("endpoint", "ok", f"{where} answers")
     elif answer.verdict == "busy":
-        fix = f"Start the receiver, or mend {endpoint.variable}."
+        fix = f"Start the receiver, or mend {endpoint.variable}: 4317 is mostly for grpc, 4318 for http/protobuf."
         yield Finding("endpoint", "wrong", f"{where} does not answer: {answer.message}", fix)
     else:
         fix = f"Mend {endpoint.variable}, OTEL_EXPORTER_OTLP_PROTOCOL or OTEL_EXPORTER_OTLP_HEADERS."
