@@ -62,9 +62,9 @@ def _fix(endpoint: Endpoint, answer: Answer) -> str:
     if answer.status in _WANTS_A_KEY | _REFUSES_THE_KEY:
         sent = ", ".join(sorted(endpoint.headers)) or "nothing"
         return f"It does not accept the key: OTEL_EXPORTER_OTLP_HEADERS sends {sent}. Mend its value, or its rights."
-    others = _answering(endpoint) if _may_be_another(answer) else None
-    if others:
-        return others
+    found = (_answering(endpoint) if _may_be_another(answer) else None) or answer.advice
+    if found:
+        return found
     if answer.status in _NO_SUCH_PATH and endpoint.protocol != "grpc":
         return (
             f"No OTLP is received at that path. {endpoint.variable} is the address before /{METRICS_PATH}, unless it is"
@@ -96,15 +96,9 @@ def _answering(endpoint: Endpoint) -> str | None:
             if protocol != endpoint.protocol:
                 changes.append(f"set OTEL_EXPORTER_OTLP_PROTOCOL={protocol}")
             return f"It speaks {protocol}, {'' if encrypted else 'not '}encrypted: {' and '.join(changes)}."
-    if encrypted:
-        return _of_certificates(changes)
-    return f"It is not encrypted: {changes[0]}." if changes else None
-
-
-def _of_certificates(changes: list[str]) -> str:
-    named = "OTEL_EXPORTER_OTLP_CERTIFICATE (the PEM file of the authority that signed the receiver's certificate)"
-    advice = [*changes, f"look at {named}, and at _CLIENT_CERTIFICATE and _CLIENT_KEY if it wants to know its clients"]
-    return f"It is encrypted: {', and '.join(advice)}."
+    if encrypted and changes:
+        changes.append("name the file of its authority in OTEL_EXPORTER_OTLP_CERTIFICATE, if that is one of your own")
+    return f"It is {'' if encrypted else 'not '}encrypted: {' and '.join(changes)}." if changes else None
 
 
 def _ask(endpoint: Endpoint, *, protocol: str, scheme: str) -> Answer:

@@ -143,7 +143,11 @@ def otlp_exporter(environ: Mapping[str, str]) -> sdk.MetricExporter:
             return grpc.OTLPMetricExporter()
         from opentelemetry.exporter.otlp.proto.http import metric_exporter as http  # noqa: PLC0415  # instead of gRPC
 
-        return http.OTLPMetricExporter()
+        from otel_ml_metrics.telemetry.trust import TrustingAdapter, session_with  # noqa: PLC0415  # comes with the former
+
+        endpoint = Endpoint.from_environment(environ)
+        certificate = None if endpoint is None else endpoint.certificate
+        return http.OTLPMetricExporter(session=session_with(TrustingAdapter(certificate)))
     except ImportError as error:
         distribution = "opentelemetry-exporter-otlp"
         raise MissingExtraError(distribution, "otlp", f"Exporting metrics by {protocol}") from error

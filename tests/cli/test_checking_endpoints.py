@@ -123,7 +123,7 @@ def test_a_certificate_of_an_unknown_authority_is_told(listening: Receiver, chec
     """The usual case inside a company: its own authority has to be named."""
     told = checked(listening.endpoint)
 
-    assert "It is encrypted: look at OTEL_EXPORTER_OTLP_CERTIFICATE" in told
+    assert told.endswith("OTEL_EXPORTER_OTLP_CERTIFICATE, and its host as the certificate has it.")
 
 
 def test_nobody_at_the_address(checked: Checked) -> None:

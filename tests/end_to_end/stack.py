@@ -26,7 +26,7 @@ COLLECTOR_CONFIG: Final = ROOT / "collector-config.yaml"
 COLLECTOR_OVERLAYS: Final = ROOT / "examples" / "deploy" / "collector"
 PROMETHEUS_CONFIG: Final = ROOT / "examples" / "deploy" / "prometheus.yml"
 # What docker-compose.yml passes to Prometheus as well.
-PROMETHEUS_FLAGS: Final = ("--web.enable-otlp-receiver",)
+PROMETHEUS_FLAGS: Final = ("--web.enable-otlp-receiver", "--enable-feature=exemplar-storage")
 
 READY_SECONDS: Final = 30.0  # a start takes one or two, more on a busy machine
 STOP_SECONDS: Final = 10.0
@@ -82,6 +82,14 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Exemplar:
+    """One value of a series with its trace."""
+
+    value: float
+    trace_id: str
+
+
+@dataclass(frozen=True)
 class Prometheus:
     """Questions to a running Prometheus, in PromQL."""
 
@@ -106,6 +114,14 @@ class Prometheus:
         """Evaluate every `step` seconds from start to end, both included."""
         times = {"start": str(start.timestamp()), "end": str(end.timestamp()), "step": str(step)}
         return self._ask("query_range", {"query": expression} | times)
+
+    def exemplars(self, expression: str, *, minutes: float = 10.0) -> list[Exemplar]:
+        """The exemplars of the last minutes, of all series that match."""
+        end = time.time()
+        times = {"start": str(end - 60 * minutes), "end": str(end + 60)}
+        found = self._get("query_exemplars", {"query": expression} | times)
+        told = [exemplar for series in found for exemplar in series["exemplars"]]
+        return [Exemplar(float(exemplar["value"]), exemplar["labels"]["trace_id"]) for exemplar in told]
 
     def wait_for(self, expression: str, *, at: datetime | None = None, seconds: float = 15.0) -> list[Series]:
         """Ask until there is an answer: live points stay in the Collector's batch for a second.
@@ -249,7 +265,7 @@ def _server(
 
 @contextlib.contextmanager
 def running_prometheus(
-    program: Path, folder: Path, *, ports: int | Sequence[int] = PROMETHEUS_PORTS
+    program: Path, folder: Path, *, ports: int | Sequence[int] = PROMETHEUS_PORTS, flags: Sequence[str] = ()
 ) -> Iterator[tuple[Server, Prometheus]]:
     """Run Prometheus with the database in `folder`, which is empty at first; on a port of before, it goes on."""
 
@@ -257,8 +273,8 @@ def running_prometheus(
         address = f"127.0.0.1:{ports[0]}"
         storage = f"--storage.tsdb.path={folder / 'prometheus'}"
         files = (f"--config.file={PROMETHEUS_CONFIG}", storage)
-        arguments = (program, *files, f"--web.listen-address={address}", *PROMETHEUS_FLAGS)
-        return Launch(arguments, {}, f"http://{address}/-/ready")
+        settings = (*files, f"--web.listen-address={address}", *PROMETHEUS_FLAGS, *flags)
+        return Launch((program, *settings), {}, f"http://{address}/-/ready")
 
     with _server("prometheus", folder, ports, launch) as (server, chosen):
         yield server, Prometheus(f"http://127.0.0.1:{chosen[0]}")

@@ -60,7 +60,7 @@ def accepted(*command: str | Path) -> str:
 
 def validated(tools: Tools, overlays: Sequence[str], settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Let the Collector read its configuration with these files over it and nothing but these settings."""
-    command = [tools.otelcol, "validate", *collector_files(overlays)]
+    command = [str(tools.otelcol), "validate", *collector_files(overlays)]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=settings)
 
 

@@ -1,0 +1,40 @@
+"""Whose certificates a connection by HTTP trusts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Response
+
+
+class TrustingAdapter(HTTPAdapter):
+    """Trusts the certificates of one file, where one is named.
+
+    The exporters name the file to the session, and there requests lets `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` go
+    before it, which containers often set.
+
+    Args:
+        certificate: The file; None for the usual ones.
+    """
+
+    def __init__(self, certificate: str | None) -> None:
+        super().__init__()
+        self._certificate = certificate
+
+    def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - passed on unread
+        """Send a request."""
+        if self._certificate is not None:
+            kwargs["verify"] = self._certificate
+        return super().send(request, *args, **kwargs)
+
+
+def session_with(adapter: HTTPAdapter) -> requests.Session:
+    """Make a session that sends everything by one adapter."""
+    session = requests.Session()
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
