@@ -55,16 +55,21 @@ def look_at_labels(evaluation: Evaluation) -> Iterator[Finding]:
         told = f"{newest[0].shown} can be read; {{rows:,}} rows looked at"
     with closing(DuckDBEngine()) as engine:
         rows, problems = _usable(engine, newest, evaluation, until_us=now_us)
-        yield _readable(told.format(rows=rows), problems)
+        yield _readable(told.format(rows=rows), rows, problems)
         if not evaluation.labels.keys:
             yield from _look_at_ids(engine, evaluation)
 
 
-def _readable(told: str, problems: dict[str, int]) -> Finding:
+def _readable(told: str, rows: int, problems: dict[str, int]) -> Finding:
     if not problems:
         return Finding("labels", "ok", f"{told}, all usable")
     bad = ", ".join(f"{count:,} with {problem}" for problem, count in problems.items())
-    return Finding("labels", "warn", f"{told}, of which not usable: {bad}", "A run keeps them aside and goes on.")
+    told = f"{told}, of which not usable: {bad}"
+    if sum(problems.values()) < rows:
+        return Finding("labels", "warn", told, "A run keeps them aside and goes on.")
+    return Finding(
+        "labels", "fail", told, "That is every one: mend the columns under labels: (or task:), or the source."
+    )
 
 
 def _nothing_yet(labels: Labels) -> tuple[str, str]:
@@ -81,8 +86,10 @@ def _nothing_yet(labels: Labels) -> tuple[str, str]:
 def _what_is_there(path: str) -> str:
     """What to do about a path or a pattern that matches no file."""
     folder = Path(path if is_url(path) else fixed_part(path))
-    if is_url(path) or not folder.exists():
+    if is_url(path):
         return "Labels come late; is that the path?"
+    if not folder.exists():
+        return f"There is no {folder}: make it, or mend labels.path."
     names = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
     if not names:
         return "Labels come late; the folder is empty."

@@ -98,6 +98,48 @@ def test_bad_label_rows_are_a_warning(material: Material, run: Run) -> None:
 
 
 @pytest.mark.usefixtures("receiver")
+def test_labels_that_are_all_unusable_fail_the_check(material: Material, run: Run) -> None:
+    """A run would go on with nothing, so this is no matter of a few bad rows."""
+    path = material.folder / "labels" / "landed.parquet"
+    table = pa.parquet.read_table(path)
+    words = pa.array(["yesterday"] * len(table))
+    pa.parquet.write_table(table.set_column(table.schema.get_field_index("landed_at"), "landed_at", words), path)
+
+    done = run("check", material.monitoring)
+
+    assert done.exit_code == 2
+    assert "192 with no instant" in "".join(lines_of(done.stdout, "fail"))
+
+
+@pytest.mark.usefixtures("receiver")
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("attribution_window: 1d", "attribution_window: 2d", "attribution_window was 86400 and is 172800"),
+        ("sqlite:///{folder}/ledger.db", "postgresql+psycopg://u:secret@127.0.0.1:9/x", "127.0.0.1:9/x cannot be used"),
+        ("sqlite:///{folder}/ledger.db", "sqlite:///{folder}/monitoring.yaml", "file is not a database"),
+    ],
+    ids=["changed", "unreachable", "no-ledger"],
+)
+def test_a_ledger_that_runs_would_refuse_is_told(
+    material: Material, run: Run, *, old: str, new: str, told: str
+) -> None:
+    """A definition that was changed under a live ledger, a database that is down, a file that is something else."""
+    run("evaluate", material.monitoring, "--as-of", "2013-04-04")
+    before, after = (text.format(folder=material.folder) for text in (old, new))
+    known = material.monitoring.read_text(encoding="utf-8")
+    assert before in known
+    material.monitoring.write_text(known.replace(before, after), encoding="utf-8")
+
+    done = run("check", material.monitoring)
+
+    wrong = "".join(lines_of(done.stdout, "fail"))
+    assert done.exit_code == 2
+    assert told in wrong
+    assert "secret" not in done.output
+
+
+@pytest.mark.usefixtures("receiver")
 def test_a_ledger_of_another_evaluation_is_found(material: Material, run: Run) -> None:
     """Two evaluations in one ledger would spoil both."""
     run("evaluate", material.monitoring, "--as-of", "2013-04-04")
