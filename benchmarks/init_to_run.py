@@ -1,10 +1,10 @@
 """From `otel-ml-metrics init` to the first finished scheduled run: the commands of docs/getting-started.md, timed.
 
-    python benchmarks/init_to_run.py [--within SECONDS]
+    python benchmarks/init_to_run.py [--within SECONDS] [--collector URL] [--database URL] [--ledger URL]
 
 Runs every command of the page in a fresh folder with a Prefect of its own, but for `pip install`: the environment that
-runs this script is the one that is tried. Ports are free ones of 127.0.0.1, and a receiver in this process takes the
-Collector's place. Exit code 1: a command failed, or the first scheduled run did not complete in time.
+runs this script is the one that is tried. Ports are free ones of 127.0.0.1; without --collector a receiver in this
+process takes its place. Exit code 1: a command failed, or the first scheduled run did not complete in time.
 """
 
 from __future__ import annotations
@@ -50,16 +50,21 @@ class FirstRun:
 
     Args:
         home: A fresh folder.
-        receiver: Takes the Collector's place.
+        collector: URL of OTLP over HTTP.
         within: Seconds for everything.
+        database: SQLAlchemy URL of Prefect's database; None for its own SQLite file.
+        ledger: SQLAlchemy URL of the ledger; None for the file that the project names.
     """
 
-    def __init__(self, home: Path, receiver: Receiver, *, within: float) -> None:
+    def __init__(
+        self, home: Path, collector: str, *, within: float, database: str | None = None, ledger: str | None = None
+    ) -> None:
         self._started = time.monotonic()
         self._deadline = self._started + within
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = str(free.getsockname()[1])
-        self._ports = {"4200": port, "4318": receiver.endpoint.rpartition(":")[2]}
+        self._ports = {"4200": port, "4318": collector.rpartition(":")[2]}
+        self._ledger = ledger
         self._folder = home
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "OTEL_"))}
         self._environ = inherited | {
@@ -69,6 +74,8 @@ class FirstRun:
             "PREFECT_SERVER_API_PORT": port,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         }
+        if database is not None:
+            self._environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
         self._log = home / "servers.log"
 
     def walk(self, page: str) -> None:
@@ -95,6 +102,10 @@ class FirstRun:
 
     def _run(self, command: str) -> None:
         subprocess.run(shlex.split(command), cwd=self._folder, env=self._environ, check=True, stdout=subprocess.DEVNULL)
+        if self._ledger is not None and " init " in command:
+            settings = self._folder / command.split()[2] / "monitoring.yaml"
+            known = settings.read_text(encoding="utf-8")
+            settings.write_text(known.replace("sqlite:///data/ledger.db", self._ledger), encoding="utf-8")
 
     @contextmanager
     def _serving(self, command: str) -> Iterator[None]:
@@ -156,16 +167,24 @@ def main() -> None:
     """Walk through the page, and say how long it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--within", type=float, default=300, help="seconds for everything (default: 300)")
-    within = parser.parse_args().within
+    parser.add_argument("--collector", help="URL of OTLP over HTTP on 127.0.0.1")
+    parser.add_argument("--database", help="SQLAlchemy URL of an empty database for Prefect")
+    parser.add_argument("--ledger", help="SQLAlchemy URL of an empty database for the ledger")
+    given = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home, Receiver() as receiver:
-        FirstRun(Path(home), receiver, within=within).walk(PAGE.read_text(encoding="utf-8"))
+        first = FirstRun(
+            Path(home),
+            given.collector or receiver.endpoint,
+            within=given.within,
+            database=given.database,
+            ledger=given.ledger,
+        )
+        first.walk(PAGE.read_text(encoding="utf-8"))
         lagging = [point for point in receiver.points if point.scope == SCOPE_LAGGING]
     seconds = time.monotonic() - started
-    print(
-        f"{seconds:.0f} s from init to a finished scheduled run that sent {len(lagging)} points; at most {within:g} s"
-    )
-    if seconds > within or not lagging:
+    print(f"{seconds:.0f} s from init to a finished scheduled run, at most {given.within:g} s")
+    if seconds > given.within or not (lagging or given.collector):
         sys.exit(1)
 
 
