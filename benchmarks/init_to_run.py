@@ -101,7 +101,7 @@ class FirstRun:
         return re.sub("|".join(self._ports), lambda port: self._ports[port[0]], text)
 
     def _run(self, command: str) -> None:
-        subprocess.run(shlex.split(command), cwd=self._folder, env=self._environ, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(shlex.split(command), cwd=self._folder, env=self._environ, check=True)
         if self._ledger is not None and " init " in command:
             settings = self._folder / command.split()[2] / "monitoring.yaml"
             known = settings.read_text(encoding="utf-8")

@@ -15,6 +15,7 @@ from otel_ml_metrics.checks.labels import look_at_labels
 from otel_ml_metrics.checks.ledger import look_at_ledger
 from otel_ml_metrics.checks.predictions import look_at_log
 from otel_ml_metrics.checks.prefect_api import look_at_prefect
+from otel_ml_metrics.checks.schedule import look_at_schedule
 from otel_ml_metrics.configuration import Evaluation
 from otel_ml_metrics.errors import ConfigurationError, OtelMLMetricsError
 
@@ -48,6 +49,7 @@ def check(monitoring: str | os.PathLike[str], *, environ: Mapping[str, str]) -> 
         "endpoint": lambda: look_at_endpoint(evaluation, environ),
         "deployments": lambda: look_at_deployments(deployments, environ),
         "Prefect": lambda: look_at_prefect(environ),
+        "schedule": lambda: look_at_schedule(Path(monitoring), environ),
     }
     for subject, look in looks.items():
         try:

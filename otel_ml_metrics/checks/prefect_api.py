@@ -1,42 +1,20 @@
-"""Prefect's API: does it answer, does it know us, and is it of a version that ours can talk to?
-
-Prefect itself is not imported: it takes seconds, and whoever only evaluates need not have it.
-"""
+"""Prefect's API: does it answer, does it know us, and is it of a version that ours can talk to?"""
 
 from __future__ import annotations
 
-import base64
-import json
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from otel_ml_metrics.checks.asking import AUTH, KEY, URL, address_of, ask
 from otel_ml_metrics.checks.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-URL: Final = "PREFECT_API_URL"
-KEY: Final = "PREFECT_API_KEY"
-AUTH: Final = "PREFECT_API_AUTH_STRING"
-PATIENCE: Final = 5.0
+    from otel_ml_metrics.checks.asking import Heard
+
 SUBJECT: Final = "Prefect"
-
-
-@dataclass(frozen=True)
-class _Heard:
-    """An answer.
-
-    Args:
-        status: Of HTTP; 0 where nobody answered.
-        text: Of the answer, or why there is none.
-    """
-
-    status: int
-    text: str
 
 
 def look_at_prefect(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -46,29 +24,26 @@ def look_at_prefect(environ: Mapping[str, str]) -> Iterator[Finding]:
         environ: `PREFECT_API_URL`, and `PREFECT_API_AUTH_STRING` or `PREFECT_API_KEY`.
     """
     ours = _installed()
-    address = environ.get(URL, "").strip().rstrip("/")
+    address = address_of(environ)
     if not address:
         if ours is not None:
             fix = f"Set {URL}, for `prefect server start` on this machine http://127.0.0.1:4200/api."
             yield Finding(SUBJECT, "warn", "no API is set, so nothing is scheduled", fix)
         return
-    if urlsplit(address).scheme not in ("http", "https"):
-        yield Finding(SUBJECT, "fail", f"{URL} is {address!r}", "Write it like http://127.0.0.1:4200/api.")
-        return
-    health = _get(f"{address}/health", environ)
-    if health.status != 200:  # noqa: PLR2004 - HTTP's own number
-        yield Finding(SUBJECT, "fail", f"{address} does not answer as Prefect: {_told(health)}", _reach(address))
-        return
-    yield _look_at_version(address, _get(f"{address}/admin/version", environ), ours, environ)
+    health = ask("health", environ)
+    if health.is_ok:
+        yield _look_at_version(address, ask("admin/version", environ), ours, environ)
+    else:
+        yield Finding(SUBJECT, "fail", f"{address} does not answer as Prefect: {health.told}", _reach(address))
 
 
-def _look_at_version(address: str, heard: _Heard, ours: str | None, environ: Mapping[str, str]) -> Finding:
+def _look_at_version(address: str, heard: Heard, ours: str | None, environ: Mapping[str, str]) -> Finding:
     if heard.status in (401, 403):
         missing = not (environ.get(AUTH) or environ.get(KEY))
         fix = f"Set {AUTH}=user:password." if missing else f"Mend {AUTH if environ.get(AUTH) else KEY}."
-        return Finding(SUBJECT, "fail", f"{address} refuses us: {_told(heard)}", fix)
-    theirs = _version(heard.text)
-    if heard.status != 200 or theirs is None:  # noqa: PLR2004 - HTTP's own number
+        return Finding(SUBJECT, "fail", f"{address} refuses us: {heard.told}", fix)
+    theirs = heard.said
+    if not heard.is_ok or not isinstance(theirs, str):
         return Finding(SUBJECT, "ok", f"{address} answers; it does not tell its version")
     if ours is None:
         fix = "pip install 'otel-ml-metrics[flows]' where flows are deployed and run."
@@ -89,40 +64,12 @@ def _installed() -> str | None:
         return None
 
 
-def _get(url: str, environ: Mapping[str, str]) -> _Heard:
-    request = urllib.request.Request(url, headers=_credentials(environ))  # noqa: S310 - http or https, see above
-    try:
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - the same
-            return _Heard(answer.status, answer.read(10_000).decode(errors="replace"))
-    except urllib.error.HTTPError as error:
-        with error:
-            return _Heard(error.code, str(error.reason))
-    except (OSError, ValueError) as error:
-        return _Heard(0, str(getattr(error, "reason", error)))
-
-
-def _credentials(environ: Mapping[str, str]) -> dict[str, str]:
-    if auth := environ.get(AUTH):
-        return {"Authorization": f"Basic {base64.b64encode(auth.encode()).decode()}"}
-    return {"Authorization": f"Bearer {environ[KEY]}"} if environ.get(KEY) else {}
-
-
-def _told(heard: _Heard) -> str:
-    return f"HTTP {heard.status} {heard.text}" if heard.status else heard.text
-
-
 def _reach(address: str) -> str:
+    if not address.startswith(("http://", "https://")):
+        return f"Write {URL} like http://127.0.0.1:4200/api."
     if not urlsplit(address).path.endswith("/api"):
         return f"Write {URL} with /api at its end, such as {address}/api."
     return f"Start the server with `prefect server start`, or mend {URL}."
-
-
-def _version(text: str) -> str | None:
-    try:
-        said = json.loads(text)
-    except ValueError:
-        return None
-    return said if isinstance(said, str) and said[:1].isdigit() else None
 
 
 def _series(text: str, parts: int) -> tuple[int, ...]:

@@ -41,8 +41,9 @@ def check(monitoring: str, form: Literal["table", "json"]) -> None:
     Looks whether the log has every field that MONITORING (default: monitoring.yaml) names, whether labels can be read
     as declared and name logged predictions, whether the ledger can be reached and belongs to this evaluation, whether
     OTEL_EXPORTER_OTLP_ENDPOINT answers to the protocol, encryption and key that are set, whether PREFECT_API_URL
-    answers and is of a fitting version, and whether the schedules in a prefect.yaml beside MONITORING can be read.
-    Changes nothing. Each row says ok, warn (works, but look), or fail, and then what to do.
+    answers, is of a fitting version and has a schedule for MONITORING that somebody runs, and whether a prefect.yaml
+    beside MONITORING can be deployed. Changes nothing. Each row says ok, warn (works, but look), or fail, and then what
+    to do.
 
     \b
     Examples:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
@@ -16,7 +18,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from otel_ml_metrics.checks.cron import trouble_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.cli.conftest import Run
     from tests.flows.material import Material
@@ -125,15 +127,22 @@ class Api:
     url: str
 
 
-def answering(*, says: str, wants: str | None = None) -> type[BaseHTTPRequestHandler]:
-    """Answer with a version, to those who know the key; anybody may ask for the health, as Prefect has it."""
+def answering(
+    *, says: str, wants: str | None = None, has: Sequence[dict[str, object]] = ()
+) -> type[BaseHTTPRequestHandler]:
+    """Answer with version and deployments those who know the key; anybody may ask for the health, as Prefect has it."""
 
     class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
         def do_GET(self) -> None:
             known = wants is None or self.headers["Authorization"] == wants
             status, text = {
                 "/api/health": (200, "true"),
                 "/api/admin/version": (200, f'"{says}"') if known else (401, ""),
+                "/api/deployments/filter": (200, json.dumps(has)) if known else (401, ""),
             }.get(self.path, (404, ""))
             self.send_response(status)
             self.end_headers()
@@ -145,18 +154,26 @@ def answering(*, says: str, wants: str | None = None) -> type[BaseHTTPRequestHan
     return Handler
 
 
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[Api]:
+    """Answer on a free port until the block ends."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield Api(f"http://127.0.0.1:{server.server_port}/api")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 @pytest.fixture
 def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """An API as a test describes it, to which the environment points."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), answering(**request.param))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    api = Api(f"http://127.0.0.1:{server.server_port}/api")
-    monkeypatch.setenv("PREFECT_API_URL", api.url)
-    yield api
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(answering(**request.param)) as api:
+        monkeypatch.setenv("PREFECT_API_URL", api.url)
+        yield api
 
 
 OURS: Final = version("prefect")
@@ -214,14 +231,20 @@ def test_an_address_without_its_path_is_told(
     assert f"Write PREFECT_API_URL with /api at its end, such as {api.url}." in found
 
 
-def test_nobody_at_the_address_is_told(material: Material, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line says how to start one."""
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("http://127.0.0.1:9/api", "prefect server start"), ("localhost:4200/api", "like http://127.0.0.1:4200/api")],
+)
+def test_an_address_where_nobody_answers_is_told(
+    material: Material, run: Run, monkeypatch: pytest.MonkeyPatch, *, address: str, told: str
+) -> None:
+    """The line says how to start a server, or how to write an address."""
+    monkeypatch.setenv("PREFECT_API_URL", address)
 
     (found,) = row(run("check", material.monitoring).stdout, "Prefect")
 
     assert found.startswith("fail")
-    assert "prefect server start" in found
+    assert told in found
 
 
 def test_no_api_is_a_warning_where_prefect_is_installed(material: Material, run: Run) -> None:
@@ -231,3 +254,54 @@ def test_no_api_is_a_warning_where_prefect_is_installed(material: Material, run:
     (found,) = row(done.stdout, "Prefect")
     assert found.startswith("warn")
     assert done.exit_code == 0
+
+
+def deployed(monitoring: str, **changes: object) -> dict[str, object]:
+    """A deployment as Prefect tells it."""
+    return {
+        "name": "served",
+        "parameters": {"monitoring": monitoring},
+        "schedules": [{"active": True}],
+        "paused": False,
+        "status": "READY",
+        "work_pool_name": None,
+    } | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "told"),
+    [
+        ({}, "ok", "the deployment served is scheduled"),
+        ({"status": "NOT_READY"}, "warn", "Start one: python -m otel_ml_metrics.flows.serve."),
+        ({"status": "NOT_READY", "work_pool_name": "models"}, "warn", "prefect worker start --pool models"),
+        ({"paused": True}, "warn", "has no active schedule"),
+        ({"schedules": []}, "warn", "has no active schedule"),
+        ({"parameters": {"monitoring": ["/other.yaml"]}}, "warn", "those that are there evaluate /other.yaml"),
+    ],
+)
+def test_a_schedule_that_nobody_runs_is_told(
+    material: Material,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    changes: dict[str, object],
+    verdict: str,
+    told: str,
+) -> None:
+    """Everything else can be right, and still nothing happens."""
+    with serving(answering(says=OURS, has=[deployed(str(material.monitoring.resolve()), **changes)])) as api:
+        monkeypatch.setenv("PREFECT_API_URL", api.url)
+        (found,) = row(run("check", material.monitoring).stdout, "schedule")
+
+    assert found.startswith(verdict)
+    assert told in found
+
+
+@pytest.mark.parametrize("api", [{"says": OURS}], indirect=True)
+@pytest.mark.usefixtures("api")
+def test_no_deployment_is_told_with_the_next_command(material: Material, run: Run) -> None:
+    """The last step of a new user."""
+    (found,) = row(run("check", material.monitoring).stdout, "schedule")
+
+    assert found.startswith("warn")
+    assert f"`python -m otel_ml_metrics.flows.serve {material.monitoring}`" in found

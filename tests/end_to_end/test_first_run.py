@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
@@ -49,6 +50,10 @@ def test_the_commands_of_the_page_lead_to_values_in_prometheus(stack: Stack, pos
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^(\w+) +schedule ", done.stdout, re.MULTILINE) == [
+        "warn",
+        "ok",
+    ]  # before and after it is served
     whole = '{ml_model_name="my-model", ml_evaluation_maturity="1d", ml_slice_country=""}'
     for name in ("ml_evaluation_accuracy_ratio", "ml_evaluation_roc_auc", "ml_label_coverage_ratio"):
         (series,) = stack.prometheus.wait_for(f"{name}{whole}")
