@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 BATCH: Final = 5_000
 """Points that are read, sent and marked at a time."""
 
+_CHUNK: Final = 1_000
+"""Rows that one statement names, far fewer than what databases allow."""
+
 REFUSED: Final = ("rejected", "partial")
 """What became of points that the receiver refused for good, or that came with others that it did."""
 
@@ -132,11 +135,14 @@ class Outbox:
         """Note what became of points."""
         if not ids:
             return
-        told = messages or {}
-        rows = [{"row": each, "told": told.get(each)} for each in ids]
-        statement = sa.update(outbox).where(outbox.c.id == sa.bindparam("row"))
+        alike: dict[str | None, list[int]] = {}
+        for each in ids:
+            alike.setdefault((messages or {}).get(each), []).append(each)
         with self._database.writing() as connection:
-            connection.execute(statement.values(status=status, message=sa.bindparam("told")), rows)
+            for message, rows in alike.items():
+                for start in range(0, len(rows), _CHUNK):
+                    some = sa.update(outbox).where(outbox.c.id.in_(rows[start : start + _CHUNK]))
+                    connection.execute(some.values(status=status, message=message))
 
     def requeue(self) -> int:
         """Let the points that a receiver refused wait again; how many. Sending some twice does no harm."""

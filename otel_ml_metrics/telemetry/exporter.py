@@ -143,11 +143,9 @@ def otlp_exporter(environ: Mapping[str, str]) -> sdk.MetricExporter:
             return grpc.OTLPMetricExporter()
         from opentelemetry.exporter.otlp.proto.http import metric_exporter as http  # noqa: PLC0415  # instead of gRPC
 
-        from otel_ml_metrics.telemetry.trust import TrustingAdapter, session_with  # noqa: PLC0415  # comes with the former
+        from otel_ml_metrics.telemetry.trust import trusting_session  # noqa: PLC0415  # needs what the former needs
 
-        endpoint = Endpoint.from_environment(environ)
-        certificate = None if endpoint is None else endpoint.certificate
-        return http.OTLPMetricExporter(session=session_with(TrustingAdapter(certificate)))
+        return http.OTLPMetricExporter(session=trusting_session(Endpoint.from_environment(environ)))
     except ImportError as error:
         distribution = "opentelemetry-exporter-otlp"
         raise MissingExtraError(distribution, "otlp", f"Exporting metrics by {protocol}") from error

@@ -10,6 +10,8 @@ from requests.adapters import HTTPAdapter
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
 
+    from otel_ml_metrics.telemetry.endpoint import Endpoint
+
 
 class TrustingAdapter(HTTPAdapter):
     """Trusts the certificates of one file, where one is named.
@@ -30,6 +32,11 @@ class TrustingAdapter(HTTPAdapter):
         if self._certificate is not None:
             kwargs["verify"] = self._certificate
         return super().send(request, *args, **kwargs)
+
+
+def trusting_session(endpoint: Endpoint | None) -> requests.Session:
+    """Make a session that trusts what the settings of an endpoint name, if there is one and they name anything."""
+    return session_with(TrustingAdapter(None if endpoint is None else endpoint.certificate))
 
 
 def session_with(adapter: HTTPAdapter) -> requests.Session:
