@@ -11,6 +11,7 @@ from otel_ml_metrics.console.auditing import ledger
 from otel_ml_metrics.console.cataloguing import catalogue
 from otel_ml_metrics.console.checking import check
 from otel_ml_metrics.console.demonstrating import demo
+from otel_ml_metrics.console.drawing import dashboards
 from otel_ml_metrics.console.evaluating import backfill, evaluate
 from otel_ml_metrics.console.maintaining import maintain
 from otel_ml_metrics.console.recalling import history
@@ -90,3 +91,4 @@ program.add_command(history)
 program.add_command(ledger)
 program.add_command(maintain)
 program.add_command(catalogue)
+program.add_command(dashboards)

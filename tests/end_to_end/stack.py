@@ -142,7 +142,15 @@ class Prometheus:
 
     def names(self) -> list[str]:
         """Return the names of all metrics that were ever received, sorted."""
-        return sorted(self._get("label/__name__/values", {}))
+        return self.label_values("__name__")
+
+    def label_values(self, label: str, selector: str = "") -> list[str]:
+        """Return the values of a label, among all series or the selected ones, sorted."""
+        return sorted(self._get(f"label/{label}/values", {"match[]": selector} if selector else {}))
+
+    def label_names(self) -> list[str]:
+        """Return the names of all labels, sorted."""
+        return sorted(self._get("labels", {}))
 
     def _ask(self, path: str, parameters: Mapping[str, str]) -> list[Series]:
         series = [Series.from_json(result) for result in self._get(path, parameters)["result"]]

@@ -49,3 +49,17 @@ def test_check_tells_only_what_is_really_missing(init: Init, options: tuple[str,
     nothing_runs = {"Prefect"}  # no server is started here
     assert {subject for subject, verdict in found.items() if verdict != "ok"} == missing | nothing_runs
     assert done.exit_code == 0
+
+
+def test_the_dashboards_of_a_project_are_written_as_its_readme_says(
+    init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command stands in the README, and the folder beside the provisioning of Grafana."""
+    folder = init()
+    monkeypatch.chdir(folder)
+    (command,) = [line for line in commands(folder / "README.md") if " dashboards " in line]
+
+    done = CliRunner().invoke(program, command.split()[1:])
+
+    assert done.exit_code == 0, done.output
+    assert list((folder / "deploy" / "grafana" / "dashboards").glob("*.json"))
