@@ -27,8 +27,10 @@ def dashboards(monitoring: str | None, folder: Path) -> None:
     gives the same bytes, so that the files can be kept in version control. Nothing is sent anywhere.
 
     \b
-      DIR/dashboards/*.json   for Grafana's file provisioning, or Dashboards > New > Import
-      DIR/rules/*.yml         for rule_files of Prometheus
+      DIR/dashboards/NAME/*.json   for Grafana's file provisioning, or Dashboards > New > Import
+      DIR/rules/NAME.yml           for rule_files of Prometheus
+
+    NAME is that of the evaluation, or ml-models, so that several can share a folder.
 
     \b
     Examples:

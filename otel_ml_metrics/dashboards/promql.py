@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otel_ml_metrics import semconv
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.semconv import MetricDefinition
 
 
@@ -57,7 +62,28 @@ def selector(metric: str, *matchers: str) -> str:
     >>> selector("ml_labels_total", 'job="a"', 'ml_label_status="late"')
     'ml_labels_total{job="a", ml_label_status="late"}'
     """
-    return f"{metric}{{{', '.join(matchers)}}}"
+    return f"{metric}{{{', '.join(matchers)}}}" if matchers else metric
+
+
+def quoted(text: object) -> str:
+    """A text as a string of PromQL."""
+    return json.dumps(str(text), ensure_ascii=False)
+
+
+def of_model(evaluation: Evaluation | None, *, with_service: bool = False) -> tuple[str, ...]:
+    """Matchers of the model of an evaluation, and of its own points; none for all models.
+
+    The service may stand behind a namespace, and the model's server may be another one than the evaluation's.
+    """
+    if evaluation is None:
+        return ()
+    job = f"{JOB}=~{quoted(f'(.+/)?{_literal(evaluation.service)}')}"
+    return (*([job] if with_service else []), f"{MODEL}={quoted(evaluation.model)}")
+
+
+def _literal(text: str) -> str:
+    """A text as a regular expression that matches nothing else."""
+    return re.escape(text).replace(r"\-", "-")  # which needs no escape outside of brackets
 
 
 def lagging(metric: str, *matchers: str, within: str = LOOKBACK) -> str:
@@ -110,10 +136,23 @@ class Slicing:
         """What Prometheus calls them; empty where they are not known."""
         return tuple(f"{SLICE_PREFIX}{field}" for field in self.fields or ())
 
+    @property
+    def no_slice(self) -> tuple[str, ...]:
+        """Matchers of all rows; none where the fields are not known."""
+        return tuple(f'{each}=""' for each in self.attributes)
+
+    def of_slice(self, fields: Mapping[str, str | None]) -> tuple[str, ...]:
+        """Matchers of a slice by these fields alone; a value of None means each."""
+        own = {f"{SLICE_PREFIX}{field}": value for field, value in fields.items()}
+        return tuple(
+            f'{each}=""' if each not in own else f'{each}!=""' if own[each] is None else f"{each}={quoted(own[each])}"
+            for each in self.attributes
+        )
+
     def all_rows(self, metric: str, *matchers: str) -> str:
         """The newest values over all rows, and those of no slice."""
         if self.fields is not None:
-            return lagging(metric, *matchers, *(f'{each}=""' for each in self.attributes))
+            return lagging(metric, *matchers, *self.no_slice)
         joined = f'label_join({lagging(metric, *matchers)}, "slice", "", {SLICE_LABELS})'
         return f"{joined} and on (slice) vector(1)"  # which matches where the joined attributes are all empty
 

@@ -19,7 +19,7 @@ def test_every_file_is_written_and_named(run: Run, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     written = {str(path) for path in (tmp_path / "made").rglob("*") if path.is_file()}
     assert set(done.stdout.split()) == written
-    assert {path.name for path in (tmp_path / "made" / "dashboards").iterdir()} >= {"live.json", "quality.json"}
+    assert {path.name for path in (tmp_path / "made").rglob("*.json")} >= {"live.json", "quality.json"}
 
 
 def test_of_an_evaluation_they_carry_its_name(run: Run, material: Material, tmp_path: Path) -> None:
@@ -27,7 +27,9 @@ def test_of_an_evaluation_they_carry_its_name(run: Run, material: Material, tmp_
     done = run("dashboards", material.monitoring, "-o", tmp_path)
 
     assert done.exit_code == 0, done.output
-    board = json.loads((tmp_path / "dashboards" / "live.json").read_text(encoding="utf-8"))
+    board = json.loads(
+        (tmp_path / "dashboards" / "flight-delay-api-flight-delay" / "live.json").read_text(encoding="utf-8")
+    )
     assert board["title"].startswith("flight-delay-api/flight-delay: ")
 
 

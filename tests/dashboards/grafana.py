@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -88,9 +89,7 @@ class Viewer:
 def boards_in(files: Mapping[str, str]) -> dict[str, Any]:
     """The dashboards among the files of a set, by their name."""
     return {
-        path.removeprefix("dashboards/").removesuffix(".json"): json.loads(text)
-        for path, text in files.items()
-        if path.startswith("dashboards/")
+        PurePosixPath(path).stem: json.loads(text) for path, text in files.items() if path.startswith("dashboards/")
     }
 
 

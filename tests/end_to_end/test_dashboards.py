@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
@@ -117,3 +119,20 @@ def test_dashboards_of_an_evaluation_have_answers(
     silent = [each for each in asked if not stack.prometheus.query(each.text)]
     assert [each for each in silent if not any(metric in each.text for metric in NOT_OF_THE_DEMO)] == []
     assert len(asked) > len(silent)
+
+
+@pytest.mark.usefixtures("everything_of")
+def test_rules_have_answers(stack: Stack) -> None:
+    """What is recorded finds something; alerts answer in trouble only, but the metrics that they look at are there."""
+    (text,) = (text for path, text in files(everything()).items() if path.startswith("rules/"))
+    listed = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    alerts = [rule["expr"] for rule in listed if "alert" in rule]
+    looked_at = {name for expression in alerts for name in re.findall(r"\bml_(?:monitor|labels)_[a-z_]+", expression)}
+
+    silent = [rule["record"] for rule in listed if "record" in rule and not stack.prometheus.query(rule["expr"])]
+    for expression in alerts:
+        stack.prometheus.query(expression)  # raises where it is not understood
+
+    assert silent == []
+    assert looked_at
+    assert looked_at <= set(stack.prometheus.names())
