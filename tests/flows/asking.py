@@ -1,16 +1,35 @@
-"""What Prefect's API knows about a run that has ended."""
+"""Runs that Prefect's API knows: scheduled for an instant, repeated, and what is known of one that has ended."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.flow_engine import run_flow
+from prefect.states import AwaitingRetry, Scheduled
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
+    from prefect import Flow
     from prefect.client.schemas.objects import Artifact, State
+
+
+def run_as_due(flow: Flow[..., Any], due: datetime, **parameters: Any) -> State[Any]:
+    """Run a flow now that was scheduled for an earlier instant, as a worker does; its final state."""
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(flow, parameters=parameters, state=Scheduled(scheduled_time=due))
+    return cast("State[Any]", run_flow(flow, flow_run=run, return_type="state"))
+
+
+def repeat(flow: Flow[..., Any], state: State[Any]) -> State[Any]:
+    """Run a run that has failed again, as `Retry` in the UI does; its final state."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run_id(state), AwaitingRetry(), force=True)
+        run = client.read_flow_run(run_id(state))
+    return cast("State[Any]", run_flow(flow, flow_run=run, return_type="state"))
 
 
 def run_id(state: State[Any]) -> UUID:
