@@ -61,7 +61,7 @@ class LedgerReader:
         names = ("kind", "name", "stat", "fingerprint", "taken_until_us", "last_us", "date", "foreign_ids")
         query = sa.select(*(table.c[name] for name in names)).where(table.c.kind == kind)
         with self._reading() as connection:
-            return {row.name: Input(*row) for row in connection.execute(query)}
+            return {row[1]: Input(*row) for row in connection.execute(query).all()}
 
     def facts(self, dates: Iterable[str]) -> pa.Table:
         """All labels that were applied to predictions of these dates, with the date.
