@@ -91,6 +91,7 @@ class MetricDefinition:
         unit: UCUM.
         description: One sentence, shown by backends.
         bounds: Upper bounds of an explicit-bucket histogram.
+        exponential: Whether a histogram has base-2 exponential buckets instead, which fit themselves to the values.
     """
 
     name: str
@@ -98,6 +99,7 @@ class MetricDefinition:
     unit: str
     description: str
     bounds: tuple[float, ...] = ()
+    exponential: bool = False
 
 
 SCORE_BOUNDS: Final = tuple(round(0.05 * step, 2) for step in range(21))
