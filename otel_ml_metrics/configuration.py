@@ -92,8 +92,8 @@ class Evaluation:
         bins: Of the scores, in every measure that bins them and does not say otherwise: `logit1024`; `logit4096`, which
             tells the scores of very rare events apart; or a list of edges, for scores that are no probabilities.
         alerts: Mappings with a `measure` and one of `above`, `below`, `drop` or `rise`; see docs/alerts.md.
-        dashboard: URL of the dashboard that shows this evaluation: alerts and the pictures of flow runs link to it. A
-            part `${NAME}` is read from the environment.
+        dashboard: URL of the dashboard that shows this evaluation: alerts link to it. A part `${NAME}` is read from the
+            environment.
 
     Raises:
         ConfigurationError: Says what was found, what was expected and what to do.
