@@ -22,6 +22,7 @@ from otel_ml_metrics.errors import LedgerBusyError, LedgerLostError, LedgerMoved
 from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.evaluator import Evaluator
 
+from .paging import page
 from .telling import publish, told
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def send_kept_points(monitoring: str, as_of: datetime) -> Report:
 
 
 def finish(report: Report, *, monitoring: str, send_for: int, remark: str = "") -> State[Report]:
-    """Send what the endpoint did not take at once, publish the table, and say in the final state how it went.
+    """Send what the endpoint did not take at once, tell of breaches, publish the table, and say how it went.
 
     Args:
         report: What the evaluator did.
@@ -146,6 +147,8 @@ def finish(report: Report, *, monitoring: str, send_for: int, remark: str = "") 
         patient = send_kept_points.with_options(retries=len(delays), retry_delay_seconds=delays)
         waits = patient(monitoring, report.as_of, return_state=True).is_failed()
     message = remark + told(report, kept=report.delivery.kept if waits else 0)
+    for breach in page(report):
+        get_run_logger().warning("alert %s (%s): %s", breach.alert.name, breach.alert.severity, breach.told)
     publish(report, message=message, monitoring=monitoring)
     if waits:
         return Failed(name=POINTS_KEPT, message=message)
