@@ -6,16 +6,18 @@
 from datetime import UTC, datetime
 
 from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Completed
 from pydantic import AwareDatetime
 
 from otel_ml_metrics.configuration import Evaluation
 from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.evaluator import Evaluator
 
-from .running import BUSY_DELAYS, SendFor, another_run_is_at_it, finish, model_of, patiently
+from .measuring import NOTHING_TO_DO, Observation, observed
+from .punctuality import Every, gap, look, taken_by_another, warn
+from .running import LEDGER_TASK, SendFor, finish, model_of, patiently
 from .telling import at
 
 
@@ -25,14 +27,7 @@ def run_name() -> str:
     return f"{model_of(parameters['monitoring'])} as of {at(parameters['as_of'] or datetime.now(UTC))}"
 
 
-@task(
-    name="advance-ledger",
-    retries=len(BUSY_DELAYS),
-    retry_delay_seconds=BUSY_DELAYS,
-    retry_condition_fn=another_run_is_at_it,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task(name="advance-ledger", **LEDGER_TASK)
 def advance_ledger(monitoring: str, as_of: datetime | None, *, dry_run: bool) -> Report:
     """Evaluate the labels that came in since the ledger's head, and commit."""
     with Evaluator(Evaluation.from_file(monitoring)) as evaluator:
@@ -41,7 +36,12 @@ def advance_ledger(monitoring: str, as_of: datetime | None, *, dry_run: bool) ->
 
 @flow(name="evaluate-labels", flow_run_name=run_name, persist_result=False)
 def evaluate_labels(
-    monitoring: str, as_of: AwareDatetime | None = None, *, dry_run: bool = False, send_for: SendFor = 60
+    monitoring: str,
+    as_of: AwareDatetime | None = None,
+    *,
+    every: Every | None = None,
+    dry_run: bool = False,
+    send_for: SendFor = 60,
 ) -> "State[Report]":
     """Evaluate the labels that came in, and send what became final or changed.
 
@@ -52,11 +52,26 @@ def evaluate_labels(
         monitoring: Path of monitoring.yaml, as the worker sees it.
         as_of: The instant that the run pretends is now, with its zone; labels received later do not exist for it. Empty
             means now. Older than the ledger's head makes the run read-only.
+        every: Interval of the schedule, such as 1h; a longer time without a run is reported. Empty means no schedule.
         dry_run: Show what would become final, and neither commit nor send anything.
         send_for: Seconds to keep trying an OTLP endpoint that is down. 0 leaves the points to the next run at once.
 
     Returns:
-        The final state: completed with the report, or failed and named `PointsKept`.
+        The final state: completed with the report; completed and named `NothingToDo` where another run took what this
+        one was scheduled for; or failed and named `PointsKept`.
     """
-    report = advance_ledger(monitoring, as_of, dry_run=dry_run)
-    return finish(report, monitoring=monitoring, send_for=send_for)
+    with observed("evaluate-labels", monitoring) as run:
+        return run.end(_advance(run, as_of, every=every, dry_run=dry_run, send_for=send_for))
+
+
+def _advance(
+    run: Observation, as_of: datetime | None, *, every: str | None, dry_run: bool, send_for: int
+) -> "State[Report]":
+    found = look(run)
+    done = taken_by_another(found, run.due) if as_of is None else None
+    if done is not None:
+        return Completed(name=NOTHING_TO_DO, message=done)
+    remark = warn(gap(found, every=every) if as_of is None else None)
+    report = advance_ledger(run.monitoring, as_of, dry_run=dry_run)
+    run.labels = sum(report.labels.values()) - found.labels
+    return finish(report, monitoring=run.monitoring, send_for=send_for, remark=remark)

@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from contextvars import copy_context
 from datetime import datetime
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -22,6 +22,7 @@ from otel_ml_metrics.errors import LedgerBusyError, LedgerLostError, LedgerMoved
 from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.evaluator import Evaluator
 
+from .paging import page
 from .telling import publish, told
 
 if TYPE_CHECKING:
@@ -41,6 +42,22 @@ LONGEST_PAUSE: Final = 30
 
 POINTS_KEPT: Final = "PointsKept"
 """Name of the failed state of a run whose values are safe in the ledger but whose points wait for the endpoint."""
+
+
+def another_run_is_at_it(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
+    """Say whether trying again can help: where another run was in the way or the ledger was lost, and nowhere else."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, (LedgerBusyError, LedgerLostError, LedgerMovedError))
+
+
+LEDGER_TASK: Final[dict[str, Any]] = {
+    "retries": len(BUSY_DELAYS),
+    "retry_delay_seconds": BUSY_DELAYS,
+    "retry_condition_fn": another_run_is_at_it,
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+}
+"""Options of a task that needs the ledger: it waits for another run, and not for ever."""
 
 SendFor = Annotated[int, Field(ge=0, le=3600)]
 """Seconds for which a run keeps trying an endpoint that is down."""
@@ -89,12 +106,6 @@ def patiently(evaluator: Interruptible, work: Callable[[], Report]) -> Report:
     return future.result()
 
 
-def another_run_is_at_it(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
-    """Say whether trying again can help: where another run was in the way or the ledger was lost, and nowhere else."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, (LedgerBusyError, LedgerLostError, LedgerMovedError))
-
-
 @task(name="send-kept-points", cache_policy=NO_CACHE, persist_result=False)
 def send_kept_points(monitoring: str, as_of: datetime) -> Report:
     """Send what waits in the outbox; the ledger already stands at `as_of`, so nothing is evaluated again.
@@ -116,13 +127,14 @@ def send_kept_points(monitoring: str, as_of: datetime) -> Report:
     return report
 
 
-def finish(report: Report, *, monitoring: str, send_for: int) -> State[Report]:
-    """Send what the endpoint did not take at once, publish the table, and say in the final state how it went.
+def finish(report: Report, *, monitoring: str, send_for: int, remark: str = "") -> State[Report]:
+    """Send what the endpoint did not take at once, tell of breaches, publish the table, and say how it went.
 
     Args:
         report: What the evaluator did.
         monitoring: Path of monitoring.yaml.
         send_for: Seconds, at least 0; how long to try an endpoint that is down.
+        remark: What else there is to say; comes first.
 
     Returns:
         Completed; or failed and named `PointsKept` where the endpoint stayed down. The values are in the ledger all the
@@ -134,7 +146,9 @@ def finish(report: Report, *, monitoring: str, send_for: int) -> State[Report]:
         delays = pauses(send_for)
         patient = send_kept_points.with_options(retries=len(delays), retry_delay_seconds=delays)
         waits = patient(monitoring, report.as_of, return_state=True).is_failed()
-    message = told(report, kept=report.delivery.kept if waits else 0)
+    message = remark + told(report, kept=report.delivery.kept if waits else 0)
+    for breach in page(report):
+        get_run_logger().warning("alert %s (%s): %s", breach.alert.name, breach.alert.severity, breach.told)
     publish(report, message=message, monitoring=monitoring)
     if waits:
         return Failed(name=POINTS_KEPT, message=message)

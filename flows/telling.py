@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MOST_ROWS: Final = 99
 """Rows of a table artifact: every run leaves its own in Prefect's database."""
 
+MOST_ALERTS: Final = 20
+"""Breaches that stand above the table; the events have them all."""
+
 
 def told(report: Report, *, kept: int) -> str:
     """Say in one line what a run did: the message of its final state."""
@@ -33,6 +36,8 @@ def told(report: Report, *, kept: int) -> str:
         )
     else:
         parts.append(f"{delivery.sent + delivery.kept} points sent to {delivery.endpoint}")
+    if report.breaches:
+        parts.append(f"{len(report.breaches)} values are beyond a declared threshold")
     if delivery.rejected:
         parts.append(f"{delivery.rejected} points refused for good: {delivery.message}")
     if report.rejected_rows_file:
@@ -51,6 +56,7 @@ def publish(report: Report, *, message: str, monitoring: str) -> None:
         f"{message}.",
         f"Labels so far: {labels or 'none'}; {report.waiting} wait for their prediction.",
     ]
+    lines += [f"- **{each.alert.name}** ({each.alert.severity}): {each.told}" for each in report.breaches[:MOST_ALERTS]]
     if len(shown) < len(report.values):
         lines.append(
             f"The first {len(shown)} of {len(report.values)} values, whole windows first. All of them:"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
-from otel_ml_metrics import declared, declared_labels, declared_measures, declared_predictions
+from otel_ml_metrics import declared, declared_alerts, declared_labels, declared_measures, declared_predictions
 from otel_ml_metrics.binning import SCHEME
 from otel_ml_metrics.errors import ConfigurationError, ExpressionError
 from otel_ml_metrics.instants import Duration
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from otel_ml_metrics.declared import HoldBack
+    from otel_ml_metrics.declared_alerts import Alert
     from otel_ml_metrics.declared_labels import Labels
     from otel_ml_metrics.declared_predictions import ForeignLog
     from otel_ml_metrics.expressions import Kind
@@ -90,6 +91,9 @@ class Evaluation:
         weighted: Count each row as often as its `weight` says, in every measure that does not say otherwise.
         bins: Of the scores, in every measure that bins them and does not say otherwise: `logit1024`; `logit4096`, which
             tells the scores of very rare events apart; or a list of edges, for scores that are no probabilities.
+        alerts: Mappings with a `measure` and one of `above`, `below`, `drop` or `rise`; see docs/alerts.md.
+        dashboard: URL of the dashboard that shows this evaluation: alerts link to it. A part `${NAME}` is read from the
+            environment.
 
     Raises:
         ConfigurationError: Says what was found, what was expected and what to do.
@@ -126,6 +130,8 @@ class Evaluation:
     measures: tuple[Measure, ...]
     exact: tuple[Exact, ...]
     exclusions: tuple[Exclusion, ...]
+    alerts: tuple[Alert, ...]
+    dashboard: str | None
 
     def __init__(
         self,
@@ -157,6 +163,8 @@ class Evaluation:
         classes: Sequence[str] | None = None,
         quantiles: Sequence[float] | None = None,
         query: str | None = None,
+        alerts: Sequence[Mapping[str, Any]] = (),
+        dashboard: str | None = None,
     ) -> None:
         self.model = declared.text("model", model)
         self.task = declared.choice("task", task, TASKS)
@@ -197,6 +205,8 @@ class Evaluation:
             query=self.query,
         )
         self.exclusions = exclusions_of(self.measures, self.classes if self.task == "multiclass" else ())
+        self.alerts = declared_alerts.alerts(alerts, self._judged)
+        self.dashboard = declared.web_address("dashboard", dashboard)
         self._check()
 
     @classmethod
@@ -284,6 +294,13 @@ class Evaluation:
         queries: dict[str, Kind] = {self.query: "string"} if self.query else {}
         return others | known | slices | queries
 
+    @property
+    def _judged(self) -> declared_alerts.Judged:
+        """What alerts can be about."""
+        return declared_alerts.Judged(
+            self.all_measures, self.maturities, self.slices, self.by, is_silence_no=self.grace is not None
+        )
+
     def _check_retention(self) -> None:
         """See that nothing is retired of which labels may still come."""
         least = timedelta(seconds=self.horizon.seconds_whole + self.window.seconds_whole)
@@ -343,8 +360,11 @@ def _arguments(content: object, folder: Path) -> dict[str, Any]:
 
 
 _OPTIONAL: Final = frozenset(
-    {"service", "name", "window_offset", "implicit_negative", "slices", "maturities", "retention", "hold_back"}
-)
+    {
+        "service", "name", "window_offset", "implicit_negative", "slices", "maturities", "retention", "hold_back",
+        "alerts", "dashboard",
+    }
+)  # fmt: skip
 
 
 def _beside(ledger: str, name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
 
 from otel_ml_metrics.columns import SET_BAR
 from otel_ml_metrics.errors import ConfigurationError, suggest
@@ -267,6 +268,17 @@ def with_environment(where: str, found: str) -> str:
         return os.environ[match[1]]
 
     return _VARIABLE.sub(fill, found)
+
+
+def web_address(where: str, found: object) -> str | None:
+    """An http(s) URL that people open; None where there is none. `${NAME}` is read from the environment."""
+    if found is None:
+        return None
+    url = with_environment(where, text(where, found))
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or any(mark in url for mark in ' \t\n"<>()'):
+        refuse(where, found, "a URL to open, such as https://grafana.example.com/d/flight-delay")
+    return url
 
 
 def ledger_url(found: object) -> str:

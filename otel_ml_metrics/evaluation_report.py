@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from otel_ml_metrics.alerting import Breach
+
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
@@ -144,6 +146,7 @@ class Report:
             ledger does not tell apart counts as one.
         rejected_rows_file: Where this run kept invalid label rows aside; None where there were none.
         delivery: What became of the points.
+        breaches: Values beyond a declared threshold: of what became final or changed, and of the newest window.
         warnings: What an operator should know.
         read_only: Whether nothing was written.
     """
@@ -162,6 +165,7 @@ class Report:
     folded: Mapping[str, int] = field(default_factory=dict)
     rejected_rows_file: str | None = None
     delivery: Delivered = field(default_factory=Delivered)
+    breaches: tuple[Breach, ...] = ()
     warnings: tuple[str, ...] = ()
     read_only: bool = False
 
@@ -182,6 +186,7 @@ class Report:
             "folded": dict(self.folded),
             "rejected_rows_file": self.rejected_rows_file,
             "delivery": asdict(self.delivery),
+            "breaches": [breach.to_dict() for breach in self.breaches],
             "warnings": list(self.warnings),
             "read_only": self.read_only,
         }

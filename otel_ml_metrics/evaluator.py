@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 
 from otel_ml_metrics.advance import Advance, keep_aside
+from otel_ml_metrics.alerting import judge
 from otel_ml_metrics.attribution.calendar import Calendar
 from otel_ml_metrics.definition import check_definition, definition_of
 from otel_ml_metrics.emission import Totals
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from otel_ml_metrics.alerting import Figure
     from otel_ml_metrics.attribution.calendar import Judgement
     from otel_ml_metrics.configuration import Evaluation
     from otel_ml_metrics.engines.port import Engine
@@ -132,10 +134,10 @@ class Evaluator:
         as_of_us = to_us(self._clock() if as_of is None else as_of)
         head = self._checked_head()
         if head.as_of_us is not None and as_of_us < head.as_of_us:
-            return self._query(as_of_us)
+            return self._judged(self._query(as_of_us))
         warnings = take_over(self._evaluation, self._engine, until_us=as_of_us, tell=self._progress)
         report = self._run(as_of_us, dry_run=dry_run)
-        return replace(report, warnings=(*warnings, *report.warnings))
+        return self._judged(replace(report, warnings=(*warnings, *report.warnings)))
 
     def _run(self, as_of_us: int, *, dry_run: bool) -> Report:
         """Advance the ledger, again where another run was faster."""
@@ -164,7 +166,7 @@ class Evaluator:
             stands = "is empty" if head.as_of_us is None else f"stands at {iso(from_us(head.as_of_us))}"
             message = f"The ledger {stands}, so it cannot say what is final at {iso(instant)}. Run up to there first."
             raise InstantError(message)
-        return self._query(instant_us)
+        return self._judged(self._query(instant_us))
 
     def reliability(self, instant: datetime) -> tuple[ReliabilityTable, ...]:
         """The reliability tables of every window that was final at an instant; nothing is read, written or sent.
@@ -183,6 +185,7 @@ class Evaluator:
         *,
         measure: str | None = None,
         window: datetime | None = None,
+        since: datetime | None = None,
         slice: Mapping[str, str] | None = None,  # noqa: A002  # the word that users know
     ) -> History:
         """How the final values of windows moved, commit by commit, with the labels that moved them counted.
@@ -190,18 +193,33 @@ class Evaluator:
         Args:
             measure: Its moves only; default: those of all measures.
             window: An instant in the window that is meant; default: every window.
+            since: Windows that start at this instant or later; default: every window.
             slice: Moves of this slice only, `{}` for all rows; default: those of all slices.
 
         Returns:
             Every commit that moved the windows, and every move; nothing for a ledger that is empty.
 
         Raises:
-            InstantError: `window` has no time zone.
+            InstantError: `window` or `since` has no time zone.
         """
         window_us = None if window is None else self._calendar.window_of(to_us(window))
         evaluation = self._evaluation
         narrator = Narrator(evaluation.name, evaluation.model, evaluation.window.us, measure=measure, slice=slice)
-        return narrator.tell(self._ledger.movements(window_us))
+        since_us = None if since is None else to_us(since)
+        return narrator.tell(self._ledger.movements(window_us, since_us=since_us))
+
+    def _judged(self, report: Report) -> Report:
+        """The report with what breaches a threshold: of the windows that it tells of, and of the newest final ones."""
+        alerts = self._evaluation.alerts
+        if not alerts:
+            return report
+        as_of_us = to_us(report.as_of)
+        windows = {from_us(self._calendar.newest(alert.maturity, as_of_us=as_of_us)) for alert in alerts}
+        windows |= {value.window_start for value in report.values}
+        figures: list[Figure] = list(report.values)
+        if as_of_us >= (self._ledger.head().as_of_us or 0):  # else the ledger knows what nobody knew then
+            figures = [*self.history(since=min(windows) - self._evaluation.window).settled, *figures]
+        return replace(report, breaches=judge(alerts, figures, windows=windows, as_of=report.as_of))
 
     def _checked_head(self, ledger: LedgerReader | None = None) -> Head:
         head = (ledger or self._ledger).head()
@@ -303,7 +321,7 @@ class Evaluator:
         end = self._calendar.end_of(self._calendar.window_of(until_us - 1))
         self._see_rows_from(start)
         head = self._release(head)
-        return self._send(self._rebuild(head, start, end, reread=True))
+        return self._judged(self._send(self._rebuild(head, start, end, reread=True)))
 
     def _see_rows_from(self, start: int) -> None:
         """See that the windows from here on can be computed again."""

@@ -135,9 +135,11 @@ class ExactValues:
 
     def _computable(self, judgements: Iterable[Judgement], ledger: LedgerReader) -> dict[int, list[Judgement]]:
         """The judgements of each window whose rows are all there."""
+        if not self._evaluation.exact:
+            return {}
         windows: dict[int, list[Judgement]] = {}
         retirement = ledger.retired()
-        for each in judgements if self._evaluation.exact else ():
+        for each in judgements:
             if retirement.era_of(each.window_us) is None:
                 windows.setdefault(each.window_us, []).append(each)
         return windows

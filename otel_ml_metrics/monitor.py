@@ -158,6 +158,11 @@ class ModelMonitor:
         """Where metrics go; None for the global provider."""
         return self._meter_provider
 
+    @property
+    def declared(self) -> tuple[str, ...]:
+        """Names of the slices and fields."""
+        return (*self._schema.slices, *self._schema.fields)
+
     def record(self, /, **row: Any) -> str | None:  # whatever is passed, nothing may raise  # noqa: ANN401  # anything may be passed
         """Record one prediction.
 
@@ -211,6 +216,17 @@ class ModelMonitor:
                 raise
             self._refuse(_internal(error), _rows_of(columns))
             return ()
+
+    def refuse(self, error: Exception, rows: int = 1) -> None:
+        """Count predictions that could not be read as lost, and the error as a fault; for integrations.
+
+        Args:
+            error: What went wrong; raised where faults are.
+            rows: How many predictions.
+        """
+        if self._raising:
+            raise error
+        self._refuse(_internal(error), rows)
 
     def force_flush(self, timeout: float = 30.0) -> bool:
         """Wait until all that was recorded before stands in the accumulators and, durable and readable, in the log.

@@ -28,6 +28,7 @@ from otel_ml_metrics.columns import (
 )
 from otel_ml_metrics.errors import BatchShapeError, FieldError, InstantError, OtelMLMetricsError, suggest
 from otel_ml_metrics.identifiers import IdSource, PredictionIds
+from otel_ml_metrics.request_fields import completed
 from otel_ml_metrics.semconv import OUTCOME_ERROR, OUTCOME_NOT_FINITE
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class RowSchema:
 
     def read_rows(self, rows: Sequence[Row]) -> PredictionBatch:
         """Turn recorded rows into columns; ids and instants were settled when they were recorded."""
-        instants, ids, contexts, fields, _ = zip(*rows, strict=True)
+        instants, ids, contexts, given, _ = zip(*rows, strict=True)
+        fields = [completed(row, context, self._known) for row, context in zip(given, contexts, strict=True)]
         reading = _Reading(self, len(rows))
         names: set[str] = set().union(*fields)
         for name in sorted(names - self._known):
@@ -117,7 +119,7 @@ class RowSchema:
         Raises:
             BatchShapeError: Columns differ in length, so nothing says which values belong together.
         """
-        given = {name: value for name, value in fields.items() if value is not None}
+        given = {name: value for name, value in completed(fields, context, self._known).items() if value is not None}
         columns = {name: value for name, value in given.items() if not is_scalar(value)}
         arrays = {name: as_column(value) for name, value in columns.items() if name in self._known}
         lengths = {name: len(array) for name, array in arrays.items()}

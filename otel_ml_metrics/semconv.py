@@ -15,6 +15,7 @@ PREFIX: Final = "ml"
 SCOPE_ONLINE: Final = "otel_ml_metrics"
 SCOPE_HISTOGRAMS: Final = "otel_ml_metrics.histograms"
 SCOPE_LAGGING: Final = "otel_ml_metrics.lagging"
+SCOPE_FLOWS: Final = "otel_ml_metrics.flows"
 
 # Attribute keys.
 MODEL_NAME: Final = f"{PREFIX}.model.name"
@@ -27,6 +28,8 @@ LABEL_STATUS: Final = f"{PREFIX}.label.status"
 EVALUATION_WINDOW: Final = f"{PREFIX}.evaluation.window"
 EVALUATION_MATURITY: Final = f"{PREFIX}.evaluation.maturity"
 EVALUATION_STAGE: Final = f"{PREFIX}.evaluation.stage"
+FLOW_NAME: Final = f"{PREFIX}.flow.name"
+FLOW_OUTCOME: Final = f"{PREFIX}.flow.outcome"
 REASON: Final = "reason"
 
 # Values of attributes.
@@ -35,6 +38,9 @@ OUTCOME_NOT_FINITE: Final = "not_finite"
 OUTCOME_ERROR: Final = "error"
 STAGE_FINAL: Final = "final"
 STAGE_PROVISIONAL: Final = "provisional"
+FLOW_COMPLETED: Final = "completed"
+FLOW_SKIPPED: Final = "skipped"
+FLOW_FAILED: Final = "failed"
 LABEL_STATUSES: Final = ("matched", "revised", "duplicate", "late", "orphan", "invalid")
 MISSING_SLICE: Final = "(missing)"
 OTHER_SLICE: Final = "(other)"
@@ -85,6 +91,7 @@ class MetricDefinition:
         unit: UCUM.
         description: One sentence, shown by backends.
         bounds: Upper bounds of an explicit-bucket histogram.
+        exponential: Whether a histogram has base-2 exponential buckets instead, which fit themselves to the values.
     """
 
     name: str
@@ -92,6 +99,7 @@ class MetricDefinition:
     unit: str
     description: str
     bounds: tuple[float, ...] = ()
+    exponential: bool = False
 
 
 SCORE_BOUNDS: Final = tuple(round(0.05 * step, 2) for step in range(21))
@@ -186,6 +194,21 @@ EVALUATION_LEFT_OUT: Final = MetricDefinition(
     "{prediction}",
     "Labelled predictions that measures had to leave out, by reason.",
 )
+FLOW_DURATION: Final = MetricDefinition(
+    f"{PREFIX}.flow.duration", "gauge", "s", "Time that the last run of a flow took, by outcome."
+)
+FLOW_LATENESS: Final = MetricDefinition(
+    f"{PREFIX}.flow.lateness", "gauge", "s", "Time from the instant for which a run was scheduled to its start."
+)
+FLOW_LABELS: Final = MetricDefinition(
+    f"{PREFIX}.flow.labels", "gauge", "{label}", "Labels that the last run of a flow took."
+)
+FLOW_LEDGER_AGE: Final = MetricDefinition(
+    f"{PREFIX}.flow.ledger.age",
+    "gauge",
+    "s",
+    "Time since the instant up to which labels were taken, as a run of a flow found it.",
+)
 
 ONLINE_METRICS: Final = (
     PREDICTIONS,
@@ -214,6 +237,7 @@ LAGGING_METRICS: Final = (
     EVALUATION_UNDEFINED,
     EVALUATION_LEFT_OUT,
 )
+FLOW_METRICS: Final = (FLOW_DURATION, FLOW_LATENESS, FLOW_LABELS, FLOW_LEDGER_AGE)
 
 
 def evaluation_metric(measure: str) -> str:

@@ -9,8 +9,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from otel_ml_metrics.console.tables import MISSING, arm_names, minute, number, plain_console, window_name
+from otel_ml_metrics.console.tables import plain_console
 from otel_ml_metrics.instants import Duration
+from otel_ml_metrics.spelling import MISSING, arm_names, minute, number, window_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

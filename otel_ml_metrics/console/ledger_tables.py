@@ -8,7 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from otel_ml_metrics.console.tables import MISSING, minute, plain_console
+from otel_ml_metrics.console.tables import plain_console
+from otel_ml_metrics.spelling import MISSING, minute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,9 +11,11 @@ from otel_ml_metrics.console.auditing import ledger
 from otel_ml_metrics.console.cataloguing import catalogue
 from otel_ml_metrics.console.checking import check
 from otel_ml_metrics.console.demonstrating import demo
+from otel_ml_metrics.console.drawing import dashboards
 from otel_ml_metrics.console.evaluating import backfill, evaluate
 from otel_ml_metrics.console.maintaining import maintain
 from otel_ml_metrics.console.recalling import history
+from otel_ml_metrics.console.starting import init
 from otel_ml_metrics.console.terms import Exit
 from otel_ml_metrics.errors import (
     LedgerBusyError,
@@ -81,6 +83,7 @@ def program(*, traceback: bool) -> None:
 
 
 program.add_command(demo)
+program.add_command(init)
 program.add_command(check)
 program.add_command(evaluate)
 program.add_command(backfill)
@@ -88,3 +91,4 @@ program.add_command(history)
 program.add_command(ledger)
 program.add_command(maintain)
 program.add_command(catalogue)
+program.add_command(dashboards)

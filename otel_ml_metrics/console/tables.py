@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
 from rich import box
@@ -13,21 +12,22 @@ from rich.table import Table
 from rich.text import Text
 
 from otel_ml_metrics.instants import Duration
+from otel_ml_metrics.spelling import MISSING, arm_names, minute, number, window_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from otel_ml_metrics.evaluation_report import Report, Value
+    from otel_ml_metrics.spelling import Arm
 
-Arm = tuple[str | None, str | None]  # version and variant
 Cell = tuple["datetime", "datetime", str]  # start and end of the window, maturity
+
+MOST_BREACHES: Final = 20
+"""Values beyond a threshold that are told one by one."""
 
 PLAIN_WIDTH: Final = 120
 """Columns of a table that goes into a file or a pipe."""
-
-MISSING: Final = "-"
-"""Stands where a measure is undefined or its window is not final yet."""
 
 
 def show_report(report: Report) -> None:
@@ -42,6 +42,18 @@ def show_report(report: Report) -> None:
     if slices:
         console.print(f"And {slices:,} values of slices: --format json has them all, with intervals and support.")
     console.print(labels_line(report))
+    if report.breaches:
+        show_breaches(console, report)
+
+
+def show_breaches(console: Console, report: Report) -> None:
+    """Print the values beyond a declared threshold, the newest windows first."""
+    newest_first = sorted(report.breaches, key=lambda breach: breach.window_start, reverse=True)
+    console.print(Text(f"{len(newest_first):,} beyond a threshold:", style="bold"))
+    for breach in newest_first[:MOST_BREACHES]:
+        console.print(Text(f"  {breach.alert.severity}  {breach.alert.name}  {breach.told}"), soft_wrap=True)
+    if len(newest_first) > MOST_BREACHES:
+        console.print(f"  and {len(newest_first) - MOST_BREACHES:,} more: --format json has them all.")
 
 
 def show_values(console: Console, values: Sequence[Value], *, title: str) -> None:
@@ -102,20 +114,6 @@ def values_table(values: Sequence[Value], *, beside: bool) -> Table:
     return table
 
 
-def arm_names(arms: Iterable[Arm]) -> dict[Arm, str]:
-    """Order the arms, the champion first, and name each by what tells it from the others.
-
-    >>> arm_names([("2", "challenger"), ("1", "champion")])
-    {('1', 'champion'): 'champion', ('2', 'challenger'): 'challenger'}
-    """
-    known = sorted(arms, key=lambda arm: (arm[1] != "champion", str(arm[1]), str(arm[0])))
-    for part in (1, 0):
-        names = {arm: arm[part] or MISSING for arm in known}
-        if len(set(names.values())) == len(known):
-            return names
-    return {arm: f"{arm[1] or MISSING} {arm[0] or MISSING}" for arm in known}
-
-
 def labels_line(report: Report) -> str:
     """Say in a line which labels the ledger has seen."""
     seen = [f"{count:,} {status}" for status, count in report.labels.items() if count]
@@ -127,11 +125,6 @@ def plain_console() -> Console:
     """Standard output: as wide as the terminal, or wide enough for a table where there is none."""
     console = Console(file=sys.stdout)
     return console if console.is_terminal else Console(file=sys.stdout, width=PLAIN_WIDTH)
-
-
-def minute(instant: datetime) -> str:
-    """Write an instant in UTC, to the minute."""
-    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M}Z"
 
 
 def _cell(value: Value) -> Cell:
@@ -149,14 +142,6 @@ def _header(measure: str, values: Sequence[Value]) -> str:
     return words if unit.startswith("{") or unit == "1" else f"{words}\n{unit}"
 
 
-def window_name(start: datetime, end: datetime) -> str:
-    """Name a window by its date if it is one in UTC, else by its start and length."""
-    start, end = start.astimezone(UTC), end.astimezone(UTC)
-    if end - start == timedelta(days=1) and start.time() == end.time() == start.min.time():
-        return f"{start:%Y-%m-%d}"
-    return f"{minute(start)} +{end - start}"
-
-
 def _side_by_side(line: Sequence[Value | None]) -> str:
     return " | ".join(MISSING if value is None else number(value.value) for value in line)
 
@@ -167,12 +152,3 @@ def _behind(lines: Sequence[Sequence[Value | None]]) -> tuple[str, str]:
     coverage = " | ".join(f"{max(v.coverage or 0.0 for v in arm):.1%}" if arm else MISSING for arm in arms)
     support = " | ".join(f"{max(v.support for v in arm):,}" if arm else MISSING for arm in arms)
     return coverage, support
-
-
-def number(value: float) -> str:
-    """Write a value with three decimals, large ones with none.
-
-    >>> number(0.81234), number(18234.4), number(-3.0)
-    ('0.812', '18,234', '-3.000')
-    """
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"  # noqa: PLR2004 - a matter of taste

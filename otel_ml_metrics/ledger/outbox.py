@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 BATCH: Final = 5_000
 """Points that are read, sent and marked at a time."""
 
+_CHUNK: Final = 1_000
+"""Rows that one statement names, far fewer than what databases allow."""
+
 REFUSED: Final = ("rejected", "partial")
 """What became of points that the receiver refused for good, or that came with others that it did."""
 
@@ -89,6 +92,21 @@ class Outbox:
         with self._database.reading() as connection:
             return [WaitingPoint(*row) for row in connection.execute(query)]
 
+    def current(self) -> list[str]:
+        """What is now, as the newest run with points had it: those that it stamped with its own time, as JSON.
+
+        They outlast `prune`, since there is always a newest run.
+        """
+        newest = sa.select(outbox.c.version).order_by(outbox.c.id.desc()).limit(1).scalar_subquery()
+        query = (
+            sa.select(outbox.c.point)
+            .join(run, run.c.version == outbox.c.version)
+            .where(outbox.c.version == newest, outbox.c.time_unix_nano == run.c.committed_us * 1_000)
+            .order_by(outbox.c.id)
+        )
+        with self._database.reading() as connection:
+            return list(connection.scalars(query))
+
     def count(self, status: str = "waiting") -> int:
         """How many points are waiting, accepted, rejected, partial or superseded."""
         query = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.status == status)
@@ -117,11 +135,14 @@ class Outbox:
         """Note what became of points."""
         if not ids:
             return
-        told = messages or {}
-        rows = [{"row": each, "told": told.get(each)} for each in ids]
-        statement = sa.update(outbox).where(outbox.c.id == sa.bindparam("row"))
+        alike: dict[str | None, list[int]] = {}
+        for each in ids:
+            alike.setdefault((messages or {}).get(each), []).append(each)
         with self._database.writing() as connection:
-            connection.execute(statement.values(status=status, message=sa.bindparam("told")), rows)
+            for message, rows in alike.items():
+                for start in range(0, len(rows), _CHUNK):
+                    some = sa.update(outbox).where(outbox.c.id.in_(rows[start : start + _CHUNK]))
+                    connection.execute(some.values(status=status, message=message))
 
     def requeue(self) -> int:
         """Let the points that a receiver refused wait again; how many. Sending some twice does no harm."""

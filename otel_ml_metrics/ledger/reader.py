@@ -49,13 +49,19 @@ class LedgerReader:
             totals=json.loads(row["totals"]),
         )
 
+    def committed_us(self) -> int | None:
+        """When the newest commit was; None for a new ledger."""
+        newest = sa.select(schema.run.c.committed_us).order_by(schema.run.c.version.desc()).limit(1)
+        with self._reading() as connection:
+            return connection.scalar(newest)
+
     def inputs(self, kind: str) -> dict[str, Input]:
         """How far the label files or segments were taken, by name."""
         table = schema.input_file
         names = ("kind", "name", "stat", "fingerprint", "taken_until_us", "last_us", "date", "foreign_ids")
         query = sa.select(*(table.c[name] for name in names)).where(table.c.kind == kind)
         with self._reading() as connection:
-            return {row.name: Input(*row) for row in connection.execute(query)}
+            return {row[1]: Input(*row) for row in connection.execute(query).all()}
 
     def facts(self, dates: Iterable[str]) -> pa.Table:
         """All labels that were applied to predictions of these dates, with the date.
@@ -162,8 +168,8 @@ class LedgerReader:
         with self._reading() as connection:
             return emitted.among(connection, pairs)
 
-    def movements(self, window_us: int | None = None) -> list[WindowCommit]:
-        """The commits that moved a window, or every window, by window and version.
+    def movements(self, window_us: int | None = None, *, since_us: int | None = None) -> list[WindowCommit]:
+        """The commits that moved a window, the windows from an instant on, or every window, by window and version.
 
         Raises:
             LedgerError: A block of moves is damaged.
@@ -176,6 +182,8 @@ class LedgerReader:
         )
         if window_us is not None:
             query = query.where(table.c.window_us == window_us)
+        if since_us is not None:
+            query = query.where(table.c.window_us >= since_us)
         with self._reading() as connection:
             return [_window_commit(row) for row in connection.execute(query)]
 

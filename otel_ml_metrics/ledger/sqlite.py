@@ -38,9 +38,7 @@ class SQLite(Database):
         except OSError as problem:
             message = f"The folder of the ledger {url.database} cannot be made: {problem.strerror}."
             raise LedgerError(message) from problem
-        engine = sa.create_engine(
-            url, connect_args={"timeout": busy_seconds}, poolclass=sa.pool.NullPool, hide_parameters=True
-        )
+        engine = sa.create_engine(url, connect_args={"timeout": busy_seconds}, hide_parameters=True)
 
         @sa.event.listens_for(engine, "connect")
         def _durable(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:

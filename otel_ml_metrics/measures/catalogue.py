@@ -77,7 +77,11 @@ def measures() -> list[dict[str, Any]]:
 
 def metrics() -> list[dict[str, Any]]:
     """Every metric that is no measure, as plain data."""
-    sides = (("online", semconv.ONLINE_METRICS), ("lagging", semconv.LAGGING_METRICS))
+    sides = (
+        ("online", semconv.ONLINE_METRICS),
+        ("lagging", semconv.LAGGING_METRICS),
+        ("flows", semconv.FLOW_METRICS),
+    )
     return [_metric(side, metric) for side, members in sides for metric in members]
 
 

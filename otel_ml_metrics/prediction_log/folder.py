@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Final, Self
 from otel_ml_metrics.errors import ConfigurationError, LogBusyError, LogError
 from otel_ml_metrics.prediction_log.layout import date_of_file, model_folder
 from otel_ml_metrics.prediction_log.manifest import MANIFEST, Manifest, manifest_text, parse_manifest
-from otel_ml_metrics.prediction_log.reader import segment_files
+from otel_ml_metrics.prediction_log.reader import is_segment
 from otel_ml_metrics.storage.files import storage_of
 from otel_ml_metrics.storage.locations import is_url
 
@@ -113,8 +113,9 @@ class ModelFolder:
         absorbed, leaving = self._manifest.absorbed, self._manifest.leaving
         return {
             name: file
-            for name, file in segment_files(self.path, self.listed().values()).items()
-            if name.partition("/")[2] not in absorbed
+            for name, file in self.listed().items()
+            if is_segment(name)
+            and name.partition("/")[2] not in absorbed
             and name not in leaving
             and (before is None or date_of_file(name) < before)
         }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from otel_ml_metrics.prediction_log.manifest import Manifest
-    from otel_ml_metrics.storage.files import Storage, StoredFile
+    from otel_ml_metrics.storage.files import Storage
 
 _SEGMENT: Final = re.compile(rf"{DATE_KEY}=([^/]+)/(s-[^/]*\.parquet)")
 
@@ -49,7 +49,7 @@ def segments(log: str | os.PathLike[str], model: str) -> dict[str, Segment]:
     folder = model_folder(log, model)
     try:
         storage = storage_of(folder)
-        listed = storage.files(folder)  # before the manifest is read, see there
+        listed = storage.paths(folder)  # before the manifest is read, see there
         found = visible(folder, listed, read_manifest(storage, folder))
         others = [] if found or listed else _other_models(storage, folder)
     except LogError:
@@ -94,23 +94,29 @@ def _portion(path: str, held: list[Segment]) -> Portion:
     return Portion(path, is_compacted=shares > 0, only=names if shares > len(names) else None)
 
 
-def segment_files(folder: str, listed: Iterable[StoredFile]) -> dict[str, StoredFile]:
-    """The listed files that are segments by their name, by path below the model's folder."""
-    named = {file.path.removeprefix(f"{folder}/"): file for file in listed}
-    return {name: file for name, file in named.items() if _SEGMENT.fullmatch(name)}
+def is_segment(path: str) -> bool:
+    """Whether a file is a segment, by its path below the model's folder."""
+    return _SEGMENT.fullmatch(path) is not None
 
 
-def visible(folder: str, listed: Iterable[StoredFile], manifest: Manifest) -> dict[str, Segment]:
-    """Every segment of a log, by name: those of the manifest's files, and the listed ones that it does not name."""
+def visible(folder: str, listed: Iterable[str], manifest: Manifest) -> dict[str, Segment]:
+    """Every segment of a log, by name: those of the manifest's files, and the listed ones that it does not name.
+
+    Args:
+        folder: The model's.
+        listed: Path of every file in it.
+        manifest: As it was read after the listing.
+    """
     found = {
         name: Segment(name, f"{folder}/{file.name}", file.date, shares=len(file.segments))
         for file in manifest.files
         for name in file.segments
     }
-    for path, file in segment_files(folder, listed).items():
+    for each in listed:
+        path = each.removeprefix(f"{folder}/")
         date, _, name = path.partition("/")
-        if name not in found and path not in manifest.leaving:
-            found[name] = Segment(name, file.path, date.removeprefix(f"{DATE_KEY}="))
+        if is_segment(path) and name not in found and path not in manifest.leaving:
+            found[name] = Segment(name, each, date.removeprefix(f"{DATE_KEY}="))
     return found
 
 

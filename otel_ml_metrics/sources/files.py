@@ -65,12 +65,15 @@ def source_files(location: str, *, endings: tuple[str, ...]) -> dict[str, Source
 def _in_folder(path: Path, endings: tuple[str, ...]) -> tuple[str, Iterable[StoredFile]]:
     """The folder that names start at, and the files that a path or pattern means: of a folder, those that end alike."""
     root = _folder_of(path)
-    rest = path.relative_to(root)
-    pattern = Path(glob.escape(str(root))) / ("**/*" if path == root else rest)
-    found = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
     storage = storage_of(str(root))
-    named = (each for each in found if path != root or each.endswith(endings))
-    listed = (storage.stat(each) for each in named if Path(each).is_file())
+    if path == root:
+        below = len(str(root))
+        return str(root), [
+            each for each in storage.files(str(root)) if each.path.endswith(endings) and "/." not in each.path[below:]
+        ]
+    pattern = Path(glob.escape(str(root))) / path.relative_to(root)
+    found = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
+    listed = (storage.stat(each) for each in found if Path(each).is_file())
     return str(root), [each for each in listed if each is not None]
 
 

@@ -53,6 +53,9 @@ class Storage(Protocol):
     def files(self, folder: str) -> list[StoredFile]:
         """Every file below a folder, at any depth, by path; none where there is no such folder."""
 
+    def paths(self, folder: str) -> list[str]:
+        """The same paths without a look at each file: in a local folder, a fraction of the time."""
+
     def folders(self, folder: str) -> list[str]:
         """Names of the folders in a folder; none where there is no such folder."""
 
@@ -83,7 +86,18 @@ class LocalStorage:
 
     def files(self, folder: str) -> list[StoredFile]:
         """Every file below a folder, at any depth, by path; none where there is no such folder."""
-        return sorted(_walk(folder), key=lambda file: file.path)
+        found = []
+        for entry in _walk(folder):
+            try:
+                status = entry.stat()
+            except FileNotFoundError:  # it has been renamed or deleted since
+                continue
+            found.append(StoredFile(entry.path, status.st_size, status.st_mtime_ns))
+        return sorted(found, key=lambda file: file.path)
+
+    def paths(self, folder: str) -> list[str]:
+        """Path of every file below a folder, at any depth, in order."""
+        return sorted(entry.path for entry in _walk(folder))
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders in a folder; none where there is no such folder."""
@@ -172,7 +186,7 @@ def storage_of(location: str) -> Storage:
     return object_storage(location)
 
 
-def _walk(folder: str) -> Iterator[StoredFile]:
+def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         entries = os.scandir(folder)
     except FileNotFoundError:
@@ -181,12 +195,8 @@ def _walk(folder: str) -> Iterator[StoredFile]:
         for entry in entries:
             if entry.is_dir():
                 yield from _walk(entry.path)
-                continue
-            try:
-                status = entry.stat()
-            except FileNotFoundError:  # it has been renamed or deleted since
-                continue
-            yield StoredFile(entry.path, status.st_size, status.st_mtime_ns)
+            else:
+                yield entry
 
 
 def sync_folder(folder: Path) -> None:

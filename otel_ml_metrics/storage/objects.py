@@ -59,6 +59,10 @@ class ObjectStorage:
         found = [self._stored(each) for each in self._listed(folder, recursive=True) if each.type == fs.FileType.File]
         return sorted(found, key=lambda file: file.path)
 
+    def paths(self, folder: str) -> list[str]:
+        """URL of every object below a folder; the listing says the rest of it anyway."""
+        return [file.path for file in self.files(folder)]
+
     def folders(self, folder: str) -> list[str]:
         """Names of the folders in a folder."""
         listed = self._listed(folder, recursive=False)

@@ -27,11 +27,20 @@ class Answer:
         verdict: What it came to.
         rejected: Points that an accepting receiver left out (OTLP's partial success), 0 otherwise.
         message: The receiver's words, or what went wrong on the way; may be empty.
+        status: Of HTTP, or the name of gRPC's code, where a receiver that does not accept gave one; else empty.
+        advice: What to change in the settings, where the answer shows it; else empty.
     """
 
     verdict: Verdict
     rejected: int = 0
     message: str = ""
+    status: str = ""
+    advice: str = ""
+
+    @property
+    def told(self) -> str:
+        """The message, with the advice behind it."""
+        return f"{self.message.rstrip('.')}. {self.advice}" if self.advice else self.message
 
 
 class Transport(Protocol):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Value = Expression | str | Callable[[Mapping[str, NDArray[Any]]], object]
 
+EXPONENTIAL: Final = "exponential"
 _NAME: Final = re.compile(r"[A-Za-z][-_./A-Za-z0-9]{0,254}")
 _UNIT: Final = re.compile(r"[\x21-\x7e]{0,63}")
 
@@ -73,7 +74,12 @@ def gauge(name: str, *, unit: str, value: Value, description: str = "") -> Custo
 
 
 def histogram(
-    name: str, *, unit: str, value: Value, description: str = "", bounds: Sequence[float] | None = None
+    name: str,
+    *,
+    unit: str,
+    value: Value,
+    description: str = "",
+    bounds: Sequence[float] | Literal["exponential"] | None = None,
 ) -> CustomMetric:
     """Declare a distribution of values.
 
@@ -82,12 +88,25 @@ def histogram(
         unit: UCUM, such as `USD`, `s`, `{flight}`, or `1` for a true fraction.
         value: `col("score") * col("fare")`, the same as text, the name of a column, or a callable on the columns.
         description: One sentence that backends show.
-        bounds: Upper bounds of the buckets, in the unit, ascending; None leaves them to the OpenTelemetry SDK.
+        bounds: Upper bounds of the buckets, in the unit, ascending; `exponential` for base-2 exponential buckets, which
+            fit themselves to the values; None leaves them to the OpenTelemetry SDK. Without a wrapped exporter the SDK
+            keeps the histogram, and its views say whether that is exponential: there is no other way to ask for it.
 
     Raises:
         ConfigurationError: OpenTelemetry would refuse the name or the unit, or the bounds do not ascend.
     """
-    return _declared(MetricDefinition(name, "histogram", unit, description, checked_bounds(bounds, name)), value)
+    if isinstance(bounds, str):
+        definition = MetricDefinition(name, "histogram", unit, description, exponential=_is_exponential(bounds, name))
+    else:
+        definition = MetricDefinition(name, "histogram", unit, description, checked_bounds(bounds, name))
+    return _declared(definition, value)
+
+
+def _is_exponential(bounds: str, name: str) -> bool:
+    if bounds != EXPONENTIAL:
+        message = f"Expected numbers that ascend, or {EXPONENTIAL!r}, found {bounds!r}."
+        raise ConfigurationError(message, where=f"{name}.bounds")
+    return True
 
 
 def checked_bounds(bounds: Sequence[float] | None, name: str) -> tuple[float, ...]:

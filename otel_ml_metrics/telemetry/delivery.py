@@ -14,6 +14,7 @@ from otel_ml_metrics.errors import MissingExtraError
 from otel_ml_metrics.telemetry.endpoint import Endpoint
 from otel_ml_metrics.telemetry.lagging import metrics_data
 from otel_ml_metrics.telemetry.request_plan import plan_requests
+from otel_ml_metrics.telemetry.slips import without_slips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -152,7 +153,7 @@ class Delivery:
                 break
             group = tally.pending.popleft()
             answer = self._request([points[position] for position in group])
-            tally.judge(group, answer)
+            tally.judge(group, replace(answer, message=answer.told))
         return tally.outcome()
 
     def probe(self) -> Answer:
@@ -173,7 +174,7 @@ class Delivery:
 
     def _request(self, points: Sequence[LaggingPoint]) -> Answer:
         data = metrics_data(points, service=self._service, evaluation=self._evaluation, resource=self.endpoint.resource)
-        answer = self._transport.send(data)
+        answer = without_slips(self._transport.send(data))
         place = {
             "settings": f"{self.endpoint.variable} is {self.endpoint.shown}: ",
             "busy": f"{self.endpoint.shown}: ",

@@ -109,7 +109,13 @@ class MLMetricExporter(sdk.MetricExporter):
 class OTLPMLMetricExporter(MLMetricExporter):
     """The OTLP exporter that the environment describes, wrapped: the entry point `otlp_ml`.
 
-    `OTEL_EXPORTER_OTLP_PROTOCOL` chooses `grpc` or `http/protobuf` (default: what the endpoint's port suggests).
+    `OTEL_EXPORTER_OTLP_PROTOCOL` chooses `grpc` or `http/protobuf` (default: what the endpoint's port suggests). The
+    arguments are what the declarative file of `OTEL_CONFIG_FILE` may say under `otlp_ml`; they outrank the environment.
+
+    Args:
+        endpoint: The whole URL, as the file's own exporters take it: `http://localhost:4318/v1/metrics`.
+        protocol: `grpc` or `http/protobuf`.
+        headers: Sent with every request.
 
     Raises:
         ConfigurationError: The protocol is none of them.
@@ -117,12 +123,18 @@ class OTLPMLMetricExporter(MLMetricExporter):
         MissingExtraError: The extra `otlp` is not installed.
     """
 
-    def __init__(self) -> None:
-        super().__init__(otlp_exporter(os.environ))
+    def __init__(
+        self, *, endpoint: str | None = None, protocol: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        given = {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": endpoint, PROTOCOL_VARIABLES[0]: protocol}
+        environ = {**os.environ, **{name: text for name, text in given.items() if text}}
+        super().__init__(otlp_exporter(environ, endpoint=endpoint, headers=headers))
 
 
-def otlp_exporter(environ: Mapping[str, str]) -> sdk.MetricExporter:
-    """The OTLP exporter that an environment describes.
+def otlp_exporter(
+    environ: Mapping[str, str], *, endpoint: str | None = None, headers: Mapping[str, str] | None = None
+) -> sdk.MetricExporter:
+    """The OTLP exporter that an environment describes, or that an endpoint and headers do which outrank it.
 
     Raises:
         ConfigurationError: The protocol is not known.
@@ -140,10 +152,13 @@ def otlp_exporter(environ: Mapping[str, str]) -> sdk.MetricExporter:
         if protocol == "grpc":
             from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc  # noqa: PLC0415  # loads gRPC
 
-            return grpc.OTLPMetricExporter()
+            return grpc.OTLPMetricExporter(endpoint=endpoint, headers=dict(headers or {}) or None)
         from opentelemetry.exporter.otlp.proto.http import metric_exporter as http  # noqa: PLC0415  # instead of gRPC
 
-        return http.OTLPMetricExporter()
+        from otel_ml_metrics.telemetry.trust import trusting_session  # noqa: PLC0415  # needs what the former needs
+
+        session = trusting_session(Endpoint.from_environment(environ))
+        return http.OTLPMetricExporter(endpoint=endpoint, headers=dict(headers or {}) or None, session=session)
     except ImportError as error:
         distribution = "opentelemetry-exporter-otlp"
         raise MissingExtraError(distribution, "otlp", f"Exporting metrics by {protocol}") from error

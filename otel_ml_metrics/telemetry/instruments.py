@@ -6,8 +6,10 @@ ignores the callbacks of an instrument that it already has, so all monitors of a
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram
 
 
+_logger: Final = logging.getLogger("otel_ml_metrics")
+
+
 class MetricKey(NamedTuple):
     """What makes two declarations one instrument."""
 
@@ -32,11 +37,13 @@ class MetricKey(NamedTuple):
     kind: Kind
     unit: str
     bounds: tuple[float, ...]
+    exponential: bool
 
 
 def key_of(definition: MetricDefinition) -> MetricKey:
     """The identity of a declared metric; OpenTelemetry names are case-insensitive."""
-    return MetricKey(definition.name.lower(), definition.kind, definition.unit, definition.bounds)
+    name = definition.name.lower()
+    return MetricKey(name, definition.kind, definition.unit, definition.bounds, definition.exponential)
 
 
 class HistogramRoute(Protocol):
@@ -100,10 +107,21 @@ class Route:
         provider = self._provider()
         takers = [] if provider is None else takers_behind(provider)
         if not takers:
+            if self._definition.exponential:
+                _say_who_chooses(self._definition.name)
             return self._instrument.add(values, slots, sets, contexts)
         for taker in takers:
             taker.add(self._definition, values, slots, sets, contexts)
         return 0
+
+
+@cache
+def _say_who_chooses(metric: str) -> None:
+    _logger.warning(
+        "The histogram %r is declared exponential, but some exporter of this process takes no histograms along: the "
+        "SDK chooses its buckets, by its views. Wrap every exporter in MLMetricExporter, or add a view.",
+        metric,
+    )
 
 
 class Filled(Protocol):

@@ -12,7 +12,7 @@ import math
 import numbers
 import re
 import uuid
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from otel_ml_metrics.errors import MissingExtraError, OtelMLMetricsError
@@ -130,6 +130,11 @@ class LaggingPoint:
         """Identity of the series: the metric and its sorted attributes, as stable text."""
         return self.metric + json.dumps(self.attributes, ensure_ascii=False, separators=(",", ":"))
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Series and time, to compare points with each other; the text of `series` takes longer to write."""
+        return (self.metric, self.time_unix_nano, *self.attributes.items())
+
     def to_json(self) -> str:
         """Write the point as one line of JSON; `from_json` gives it back exactly, floats included."""
         shown = {name.name: getattr(self, name.name) for name in fields(self)}
@@ -137,8 +142,11 @@ class LaggingPoint:
 
     @classmethod
     def from_json(cls, text: str) -> LaggingPoint:
-        """Read what `to_json` wrote."""
-        return cls(**json.loads(text))
+        """Read what `to_json` wrote; the point was checked before that, and is not again."""
+        point = object.__new__(cls)
+        for name, value in {**_DEFAULTS, **json.loads(text)}.items():
+            object.__setattr__(point, name, tuple(value) if type(value) is list else value)
+        return point
 
     def _check_names(self) -> None:
         if not _NAME.fullmatch(self.metric):
@@ -197,6 +205,11 @@ class LaggingPoint:
             object.__setattr__(self, name, value)
 
 
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    each.name: each.default for each in fields(LaggingPoint) if each.default is not MISSING
+}
+
+
 def metrics_data(
     points: Iterable[LaggingPoint], *, service: str, evaluation: str, resource: Mapping[str, str] | None = None
 ) -> MetricsData:
@@ -214,12 +227,12 @@ def metrics_data(
         PointError: Two points share series and time, or one metric name has two definitions. Send them in two requests.
     """
     groups: dict[str, list[LaggingPoint]] = {}
-    seen: set[tuple[str, int]] = set()
+    seen: set[tuple[object, ...]] = set()
     for point in points:
         group = groups.setdefault(point.metric, [])
         if group and definition(group[0]) != definition(point):
             raise PointError(point.metric, f"it is defined as {definition(group[0])} and as {definition(point)}.")
-        if (key := (point.series, point.time_unix_nano)) in seen:
+        if (key := point.key) in seen:
             raise PointError(point.series, f"it has two values at {point.time_unix_nano} in one request.")
         seen.add(key)
         group.append(point)

@@ -31,6 +31,7 @@ _COMPRESSION: Final[Mapping[str, grpc.Compression]] = {
     "gzip": grpc.Compression.Gzip,
     "deflate": grpc.Compression.Deflate,
 }
+_NOBODY: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})  # what the client says, too, that reaches nobody
 
 
 class GrpcTransport:
@@ -54,7 +55,8 @@ class GrpcTransport:
         heard = self._exporter.take()
         if isinstance(heard, grpc.RpcError):
             code, words = heard.code().name, heard.details() or ""
-            return Answer(verdict_of_code(code), message=f"gRPC {code}: {words}".rstrip(": "))
+            message = f"gRPC {code}: {words}".rstrip(": ")
+            return Answer(verdict_of_code(code), message=message, status="" if code in _NOBODY else code)
         if heard is not None:
             partial = heard.partial_success
             return Answer("accepted", rejected=max(0, partial.rejected_data_points), message=partial.error_message)

@@ -18,10 +18,10 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.sdk.metrics.export import MetricExportResult
-from requests.adapters import HTTPAdapter
 
 from otel_ml_metrics.telemetry.answers import Answer, verdict_of_status
 from otel_ml_metrics.telemetry.quiet import quiet
+from otel_ml_metrics.telemetry.trust import TrustingAdapter, session_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,10 +48,8 @@ class HttpTransport:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._listener = _Listener(endpoint.certificate)
-        session = requests.Session()
+        session = session_with(self._listener)
         session.max_redirects = 0  # older exporters follow them, as GET and without the body
-        session.mount("http://", self._listener)
-        session.mount("https://", self._listener)
         self._exporter = OTLPMetricExporter(
             endpoint=endpoint.url,
             certificate_file=endpoint.certificate,
@@ -85,26 +83,16 @@ class HttpTransport:
         self._exporter.shutdown()
 
 
-class _Listener(HTTPAdapter):
-    """Keeps the answer, or the error, of the last attempt.
+class _Listener(TrustingAdapter):
+    """Keeps the answer, or the error, of the last attempt."""
 
-    Args:
-        certificate: File of the certificates to trust. It is set here, since newer exporters set it on the session,
-            and there requests lets `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` go before it.
-    """
-
-    def __init__(self, certificate: str | None) -> None:
-        super().__init__()
-        self._certificate = certificate
-        self._heard: Response | Exception | None = None
+    _heard: Response | Exception | None = None
 
     def take(self) -> Response | Exception | None:
         heard, self._heard = self._heard, None
         return heard
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - passed on unread
-        if self._certificate is not None:
-            kwargs["verify"] = self._certificate
         try:
             response = super().send(request, *args, **kwargs)
             response.content  # noqa: B018 - read here, so that an answer that breaks off is an error and not an answer
@@ -118,9 +106,8 @@ class _Listener(HTTPAdapter):
 def _answer(response: Response) -> Answer:
     verdict = verdict_of_status(response.status_code)
     if verdict != "accepted":
-        return Answer(
-            verdict, message=f"HTTP {response.status_code} {response.reason}: {_words(response)}".rstrip(": ")
-        )
+        message = f"HTTP {response.status_code} {response.reason}: {_words(response)}".rstrip(": ")
+        return Answer(verdict, message=message, status=str(response.status_code))
     try:
         partial = _parsed(response).partial_success
     except (DecodeError, json_format.ParseError):  # some receivers answer success with a word of plain text

@@ -5,9 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 import time
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
+
+from opentelemetry import metrics
 
 from otel_ml_metrics.telemetry.instruments import clear_after_fork
 
@@ -66,11 +70,22 @@ class Recorders:
         """Those that are not garbage."""
         return list(self._living)
 
-    def flush(self) -> None:
+    def flush(self, timeout: float = EXIT_TIMEOUT) -> None:
         """Drain what every monitor recorded, also one that is garbage by now, within a bounded time."""
-        deadline = time.monotonic() + EXIT_TIMEOUT
+        deadline = time.monotonic() + timeout
         for drain in list(self._drains):
             drain.flush(max(0.0, deadline - time.monotonic()))
+
+    def export(self, timeout: float = EXIT_TIMEOUT) -> None:
+        """Drain what every monitor recorded, and let their meter providers export it, within a bounded time."""
+        deadline = time.monotonic() + timeout
+        self.flush(timeout)
+        providers = {recorder.meter_provider or metrics.get_meter_provider() for recorder in self.living()}
+        threads = [threading.Thread(target=_force_flush, args=(each,), daemon=True) for each in providers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:  # an exporter that cannot reach its receiver tries for longer than it is told
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _before_fork(self) -> None:
         for recorder in self.living():
@@ -89,6 +104,13 @@ class Recorders:
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
             util.register_after_fork(self, lambda recorders: util.Finalize(None, recorders.flush, exitpriority=100))
+
+
+def _force_flush(provider: object) -> None:
+    force_flush = getattr(provider, "force_flush", None)  # the API alone has none
+    with suppress(Exception):  # it says itself what went wrong
+        if force_flush is not None:
+            force_flush(EXIT_TIMEOUT * 1e3)
 
 
 recorders: Final = Recorders()

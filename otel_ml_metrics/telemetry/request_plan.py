@@ -37,10 +37,10 @@ def plan_requests(
     requests: list[list[int]] = []
     request = _Request(max_points, max_bytes)
     for position in sorted(range(len(points)), key=lambda position: points[position].time_unix_nano):
-        if not request.takes(points[position]):
+        if not request.takes(position, points[position]):
             requests.append(request.positions)
             request = _Request(max_points, max_bytes)
-        request.add(position, points[position])
+            request.takes(position, points[position])
     return [*requests, request.positions] if request.positions else requests
 
 
@@ -51,25 +51,24 @@ class _Request:
         self.positions: list[int] = []
         self._max_points = max_points
         self._space = max_bytes
-        self._keys: set[tuple[str, int]] = set()
+        self._keys: set[tuple[object, ...]] = set()
         self._definitions: dict[str, tuple[str, str, str]] = {}
 
-    def takes(self, point: LaggingPoint) -> bool:
-        if not self.positions:
-            return True
-        room = len(self.positions) < self._max_points and self._size(point) <= self._space
-        known = self._definitions.get(point.metric)
-        return room and known in (None, definition(point)) and (point.series, point.time_unix_nano) not in self._keys
-
-    def add(self, position: int, point: LaggingPoint) -> None:
-        self._space -= self._size(point)
+    def takes(self, position: int, point: LaggingPoint) -> bool:
+        """Take a point in if there is room for it; the first one always finds some."""
+        key, size = point.key, self._size(point)
+        room = len(self.positions) < self._max_points and size <= self._space
+        alike = self._definitions.setdefault(point.metric, definition(point)) == definition(point)
+        if self.positions and not (room and alike and key not in self._keys):
+            return False
+        self._space -= size
         self.positions.append(position)
-        self._keys.add((point.series, point.time_unix_nano))
-        self._definitions[point.metric] = definition(point)
+        self._keys.add(key)
+        return True
 
     def _size(self, point: LaggingPoint) -> int:
         texts = [text for attribute in point.attributes.items() for text in attribute]
         if point.metric not in self._definitions:
             texts += [point.metric, point.unit, point.description]
-        size = sum(len(text.encode()) + 2 * _FIELD for text in texts)
+        size = len("".join(texts).encode()) + 2 * _FIELD * len(texts)
         return size + _NUMBER * (len(point.bounds) + len(point.counts) + 7) + _FIELD

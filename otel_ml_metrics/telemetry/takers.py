@@ -132,7 +132,8 @@ class Taker:
         key = (definition, id(sets))
         held = self._open.get(key)
         if held is None:
-            bounds = None if self._exponential else definition.bounds or DEFAULT_BOUNDS
+            exponential = self._exponential or definition.exponential
+            bounds = None if exponential else definition.bounds or DEFAULT_BOUNDS
             held = self._open[key] = Held(definition, sets, time.time_ns(), Distributions(bounds))
         return held
 

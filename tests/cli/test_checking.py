@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -26,10 +27,11 @@ def test_everything_in_order_is_exit_code_0(material: Material, run: Run) -> Non
     done = run("check", material.monitoring)
 
     assert done.exit_code == 0, done.output
-    assert [line.split(":")[0].split(maxsplit=1)[1] for line in lines_of(done.stdout, "ok")] == [
+    assert [re.split("  +", line)[1] for line in lines_of(done.stdout, "ok")] == [
         "settings",
         "prediction log",
         "labels",
+        "ids",
         "ledger",
         "endpoint",
     ]
@@ -63,7 +65,7 @@ def test_a_name_that_is_nowhere_is_found(
 
     done = run("check", material.monitoring)
 
-    (wrong,) = lines_of(done.stdout, "wrong")
+    (wrong,) = lines_of(done.stdout, "fail")
     assert done.exit_code == 2
     assert wrong.split(maxsplit=1)[1].startswith(subject)
     assert hint in wrong
@@ -78,11 +80,11 @@ def test_a_half_written_label_file_is_named(material: Material, run: Run) -> Non
     done = run("check", material.monitoring)
 
     assert done.exit_code == 2
-    assert "half.parquet" in "".join(lines_of(done.stdout, "wrong"))
+    assert "half.parquet" in "".join(lines_of(done.stdout, "fail"))
 
 
 @pytest.mark.usefixtures("receiver")
-def test_bad_label_rows_are_a_note(material: Material, run: Run) -> None:
+def test_bad_label_rows_are_a_warning(material: Material, run: Run) -> None:
     """A run keeps them aside and goes on, so they fail no check."""
     path = material.folder / "labels" / "landed.parquet"
     table = pa.parquet.read_table(path)
@@ -92,7 +94,49 @@ def test_bad_label_rows_are_a_note(material: Material, run: Run) -> None:
     done = run("check", material.monitoring)
 
     assert done.exit_code == 0, done.output
-    assert "1 with no label" in "".join(lines_of(done.stdout, "note"))
+    assert "1 with no label" in "".join(lines_of(done.stdout, "warn"))
+
+
+@pytest.mark.usefixtures("receiver")
+def test_labels_that_are_all_unusable_fail_the_check(material: Material, run: Run) -> None:
+    """A run would go on with nothing, so this is no matter of a few bad rows."""
+    path = material.folder / "labels" / "landed.parquet"
+    table = pa.parquet.read_table(path)
+    words = pa.array(["yesterday"] * len(table))
+    pa.parquet.write_table(table.set_column(table.schema.get_field_index("landed_at"), "landed_at", words), path)
+
+    done = run("check", material.monitoring)
+
+    assert done.exit_code == 2
+    assert "192 with no instant" in "".join(lines_of(done.stdout, "fail"))
+
+
+@pytest.mark.usefixtures("receiver")
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("attribution_window: 1d", "attribution_window: 2d", "attribution_window was 86400 and is 172800"),
+        ("sqlite:///{folder}/ledger.db", "postgresql+psycopg://u:secret@127.0.0.1:9/x", "127.0.0.1:9/x cannot be used"),
+        ("sqlite:///{folder}/ledger.db", "sqlite:///{folder}/monitoring.yaml", "file is not a database"),
+    ],
+    ids=["changed", "unreachable", "no-ledger"],
+)
+def test_a_ledger_that_runs_would_refuse_is_told(
+    material: Material, run: Run, *, old: str, new: str, told: str
+) -> None:
+    """A definition that was changed under a live ledger, a database that is down, a file that is something else."""
+    run("evaluate", material.monitoring, "--as-of", "2013-04-04")
+    before, after = (text.format(folder=material.folder) for text in (old, new))
+    known = material.monitoring.read_text(encoding="utf-8")
+    assert before in known
+    material.monitoring.write_text(known.replace(before, after), encoding="utf-8")
+
+    done = run("check", material.monitoring)
+
+    wrong = "".join(lines_of(done.stdout, "fail"))
+    assert done.exit_code == 2
+    assert told in wrong
+    assert "secret" not in done.output
 
 
 @pytest.mark.usefixtures("receiver")
@@ -105,7 +149,7 @@ def test_a_ledger_of_another_evaluation_is_found(material: Material, run: Run) -
     done = run("check", material.monitoring)
 
     assert done.exit_code == 2
-    assert "flight-delay-api/flight-delay" in "".join(lines_of(done.stdout, "wrong"))
+    assert "flight-delay-api/flight-delay" in "".join(lines_of(done.stdout, "fail"))
 
 
 def test_a_missing_endpoint_is_wrong_here(material: Material, run: Run) -> None:
@@ -125,12 +169,12 @@ def test_an_endpoint_that_does_not_answer_is_named(
 
     done = run("check", material.monitoring)
 
-    (wrong,) = lines_of(done.stdout, "wrong")
+    (wrong,) = lines_of(done.stdout, "fail")
     assert done.exit_code == 2
     assert "http://127.0.0.1:9/v1/metrics by http/protobuf does not answer" in wrong
 
 
-def test_what_the_endpoint_refused_is_a_note(
+def test_what_the_endpoint_refused_is_a_warning(
     material: Material, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refused points never come back, so somebody should know of them."""
@@ -142,4 +186,4 @@ def test_what_the_endpoint_refused_is_a_note(
 
     assert receiver.points == ()
     assert done.exit_code == 0, done.output
-    assert "refused for good" in "".join(lines_of(done.stdout, "note"))
+    assert "refused for good" in "".join(lines_of(done.stdout, "warn"))

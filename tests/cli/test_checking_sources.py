@@ -60,7 +60,7 @@ def test_a_table_of_labels_is_looked_at(shop: Material, run: Run) -> None:
     done = run("check", shop.monitoring)
 
     assert done.exit_code == 0, done.output
-    assert "labels: table outcomes can be read; 192 rows looked at, all usable" in done.stdout
+    assert "table outcomes can be read; 192 rows looked at, all usable" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_table_of_labels_that_cannot_be_read_is_wrong(shop: Material, run: Run
 
     done = run("check", shop.monitoring)
 
-    (wrong,) = lines_of(done.stdout, "wrong")
+    (wrong,) = lines_of(done.stdout, "fail")
     assert done.exit_code == 2
     assert told in wrong
 
 
-def test_an_empty_table_is_a_note(shop: Material, run: Run) -> None:
+def test_an_empty_table_is_a_warning(shop: Material, run: Run) -> None:
     """Labels come late."""
     with closing(sqlite3.connect(shop.folder / "shop.db")) as connection, connection:
         connection.execute("DELETE FROM outcomes")
@@ -93,16 +93,16 @@ def test_an_empty_table_is_a_note(shop: Material, run: Run) -> None:
     done = run("check", shop.monitoring)
 
     assert done.exit_code == 0, done.output
-    assert "table outcomes of sqlite:///" in "".join(lines_of(done.stdout, "note"))
+    assert "table outcomes of sqlite:///" in "".join(lines_of(done.stdout, "warn"))
 
 
 @pytest.mark.parametrize(
     ("body", "verdict", "told"),
     [
-        ("return []", "note", "function shop_labels:received gave nothing for the last day"),
+        ("return []", "warn", "function shop_labels:received gave nothing for the last day"),
         ("return {'prediction_id': ['a'], 'late': [True], 'landed_at': [until]}", "ok", "can be read; 1 rows"),
-        ("raise OSError('no route')", "wrong", "function shop_labels:received failed"),
-        ("return {'prediction_id': ['a'], 'landed_at': [until]}", "wrong", "has no column 'late'"),
+        ("raise OSError('no route')", "fail", "function shop_labels:received failed"),
+        ("return {'prediction_id': ['a'], 'landed_at': [until]}", "fail", "has no column 'late'"),
     ],
 )
 def test_a_function_is_asked_for_a_day(

@@ -145,3 +145,21 @@ def test_a_backfill_backwards_is_refused(material: Material, run: Run) -> None:
 
     assert done.exit_code == 2
     assert "is not before" in done.stderr
+
+
+def test_breaches_stand_below_the_table_and_in_the_json(material: Material, run: Run) -> None:
+    """A person reads a line per breach; a script reads all of them under `breaches`."""
+    with material.monitoring.open("a", encoding="utf-8") as settings:
+        settings.write(
+            "alerts: [{name: too_low, measure: accuracy, below: 1, minimum_support: 1, severity: critical}]\n"
+        )
+
+    table = run("evaluate", material.monitoring, "--as-of", "2013-04-04", "--dry-run")
+    report = json.loads(run("evaluate", material.monitoring, "--as-of", "2013-04-04", "--format", "json").stdout)
+
+    assert "4 beyond a threshold:" in table.stdout
+    assert "critical  too_low  accuracy below 1: 0." in table.stdout
+    assert {(each["alert"], each["variant"]) for each in report["breaches"]} == {
+        ("too_low", "champion"),
+        ("too_low", "challenger"),
+    }

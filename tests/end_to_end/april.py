@@ -115,15 +115,16 @@ def play(folder: Path, service: str, *, until: date, flights: Flights, models: t
         with serve(create_app(models, log=log, replay=True, meter_provider=provider)) as server:
             for day in replay(flights, server, folder / "labels", since=until - timedelta(days=DAYS), days=DAYS):
                 for timestamps, told in reports.items():
-                    with Evaluator(_evaluation(folder, services[timestamps], timestamps)) as evaluator:
+                    with Evaluator(evaluation_of(folder, services[timestamps], timestamps)) as evaluator:
                         told.append(evaluator.run(as_of=day.as_of))
+                provider.force_flush()  # a point of live metrics per day: rates need two
     finally:
         provider.shutdown()
     event, emit = (Evaluated(services[timestamps], tuple(told)) for timestamps, told in reports.items())
     return April(service=service, flights=flights, log=log, event=event, emit=emit)
 
 
-def _evaluation(folder: Path, service: str, timestamps: str) -> Evaluation:
+def evaluation_of(folder: Path, service: str, timestamps: str) -> Evaluation:
     """An evaluation with a ledger of its own."""
     return Evaluation(
         model=MODEL,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.certificates import Authority
 from tests.end_to_end.stack import Stack, Tools, running_stack
 
 if TYPE_CHECKING:
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 def tools() -> Tools:
     """Where otelcol, prometheus and promtool are; built first if they are nowhere."""
     return Tools.provided()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Certificates of a Collector and of a client that it knows."""
+    return Authority.founded(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="session")

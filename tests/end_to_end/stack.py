@@ -18,18 +18,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT: Final = Path(__file__).parents[2]
 BUILD_TOOLS: Final = ROOT / "scripts" / "build-tools"
 COLLECTOR_CONFIG: Final = ROOT / "collector-config.yaml"
+COLLECTOR_OVERLAYS: Final = ROOT / "examples" / "deploy" / "collector"
 PROMETHEUS_CONFIG: Final = ROOT / "examples" / "deploy" / "prometheus.yml"
 # What docker-compose.yml passes to Prometheus as well.
-PROMETHEUS_FLAGS: Final = ("--web.enable-otlp-receiver",)
+PROMETHEUS_FLAGS: Final = ("--web.enable-otlp-receiver", "--enable-feature=exemplar-storage")
 
 READY_SECONDS: Final = 30.0  # a start takes one or two, more on a busy machine
 STOP_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.1
+PROMETHEUS_PORTS: Final = 1
+COLLECTOR_PORTS: Final = 3
 PORT_ATTEMPTS: Final = 3  # somebody else may take a free port before we do
 
 # Loopback never goes through a proxy, whatever the environment says.
@@ -79,6 +82,14 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Exemplar:
+    """One value of a series with its trace."""
+
+    value: float
+    trace_id: str
+
+
+@dataclass(frozen=True)
 class Prometheus:
     """Questions to a running Prometheus, in PromQL."""
 
@@ -104,6 +115,14 @@ class Prometheus:
         times = {"start": str(start.timestamp()), "end": str(end.timestamp()), "step": str(step)}
         return self._ask("query_range", {"query": expression} | times)
 
+    def exemplars(self, expression: str, *, minutes: float = 10.0) -> list[Exemplar]:
+        """The exemplars of the last minutes, of all series that match."""
+        end = time.time()
+        times = {"start": str(end - 60 * minutes), "end": str(end + 60)}
+        found = self._get("query_exemplars", {"query": expression} | times)
+        told = [exemplar for series in found for exemplar in series["exemplars"]]
+        return [Exemplar(float(exemplar["value"]), exemplar["labels"]["trace_id"]) for exemplar in told]
+
     def wait_for(self, expression: str, *, at: datetime | None = None, seconds: float = 15.0) -> list[Series]:
         """Ask until there is an answer: live points stay in the Collector's batch for a second.
 
@@ -123,7 +142,15 @@ class Prometheus:
 
     def names(self) -> list[str]:
         """Return the names of all metrics that were ever received, sorted."""
-        return sorted(self._get("label/__name__/values", {}))
+        return self.label_values("__name__")
+
+    def label_values(self, label: str, selector: str = "") -> list[str]:
+        """Return the values of a label, among all series or the selected ones, sorted."""
+        return sorted(self._get(f"label/{label}/values", {"match[]": selector} if selector else {}))
+
+    def label_names(self) -> list[str]:
+        """Return the names of all labels, sorted."""
+        return sorted(self._get("labels", {}))
 
     def _ask(self, path: str, parameters: Mapping[str, str]) -> list[Series]:
         series = [Series.from_json(result) for result in self._get(path, parameters)["result"]]
@@ -167,14 +194,18 @@ class Server:
             time.sleep(POLL_SECONDS)
         return False
 
+    def kill(self) -> None:
+        """End this one process at once, as a machine does that loses its power."""
+        self.process.kill()
+        self.process.wait()
+
     def stop(self) -> None:
         """End this one process: politely, then not."""
         self.process.terminate()
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self.kill()
 
 
 @dataclass(frozen=True)
@@ -211,15 +242,15 @@ class Launch:
 
 @contextlib.contextmanager
 def _server(
-    name: str, folder: Path, ports: int, launch: Callable[[list[int]], Launch]
-) -> Iterator[tuple[Server, list[int]]]:
-    """Start a program on ports of its own, and stop it in the end."""
+    name: str, folder: Path, ports: int | Sequence[int], launch: Callable[[Sequence[int]], Launch]
+) -> Iterator[tuple[Server, Sequence[int]]]:
+    """Start a program on these ports, or on so many free ones, and stop it in the end."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
     log = folder / f"{name}.log"
     for attempts_left in reversed(range(PORT_ATTEMPTS)):
-        chosen = free_ports(ports)
+        chosen = free_ports(ports) if isinstance(ports, int) else ports
         start = launch(chosen)
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             process = subprocess.Popen(
                 start.arguments,
                 cwd=folder,
@@ -242,38 +273,62 @@ def _server(
 
 @contextlib.contextmanager
 def running_prometheus(
-    program: Path, folder: Path, config: Path = PROMETHEUS_CONFIG
+    program: Path, folder: Path, *, ports: int | Sequence[int] = PROMETHEUS_PORTS, flags: Sequence[str] = ()
 ) -> Iterator[tuple[Server, Prometheus]]:
-    """Run Prometheus with an empty database in `folder`."""
+    """Run Prometheus with the database in `folder`, which is empty at first; on a port of before, it goes on."""
 
-    def launch(ports: list[int]) -> Launch:
+    def launch(ports: Sequence[int]) -> Launch:
         address = f"127.0.0.1:{ports[0]}"
         storage = f"--storage.tsdb.path={folder / 'prometheus'}"
-        arguments = (program, f"--config.file={config}", storage, f"--web.listen-address={address}", *PROMETHEUS_FLAGS)
-        return Launch(arguments, {}, f"http://{address}/-/ready")
+        files = (f"--config.file={PROMETHEUS_CONFIG}", storage)
+        settings = (*files, f"--web.listen-address={address}", *PROMETHEUS_FLAGS, *flags)
+        return Launch((program, *settings), {}, f"http://{address}/-/ready")
 
-    with _server("prometheus", folder, 1, launch) as (server, ports):
-        yield server, Prometheus(f"http://127.0.0.1:{ports[0]}")
+    with _server("prometheus", folder, ports, launch) as (server, chosen):
+        yield server, Prometheus(f"http://127.0.0.1:{chosen[0]}")
+
+
+def collector_files(overlays: Sequence[str] = ()) -> list[str]:
+    """Name to the Collector its configuration, and the files that are merged over it, by their names."""
+    return [f"--config={file}" for file in (COLLECTOR_CONFIG, *(COLLECTOR_OVERLAYS / f"{o}.yaml" for o in overlays))]
 
 
 @contextlib.contextmanager
 def running_collector(
-    program: Path, folder: Path, prometheus: str, config: Path = COLLECTOR_CONFIG
+    program: Path,
+    folder: Path,
+    prometheus: str,
+    *,
+    overlays: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+    ports: int | Sequence[int] = COLLECTOR_PORTS,
 ) -> Iterator[tuple[Server, str, str]]:
-    """Run a Collector that sends to the Prometheus at this URL; yields the server and its gRPC and HTTP endpoints."""
+    """Run a Collector that sends to the Prometheus at this URL; yields the server and its gRPC and HTTP endpoints.
 
-    def launch(ports: list[int]) -> Launch:
+    Args:
+        program: The Collector.
+        folder: Of its log, and of the queue that it goes on with if it was there before.
+        prometheus: Where Prometheus is.
+        overlays: Names of files that are merged over collector-config.yaml.
+        settings: Environment variables besides the addresses.
+        ports: Of gRPC, HTTP and health, or how many free ones.
+    """
+
+    def launch(ports: Sequence[int]) -> Launch:
         grpc, http, health = (f"127.0.0.1:{port}" for port in ports)
-        settings = {
+        environment = {
             "COLLECTOR_OTLP_GRPC_ENDPOINT": grpc,
             "COLLECTOR_OTLP_HTTP_ENDPOINT": http,
             "COLLECTOR_HEALTH_ENDPOINT": health,
+            "COLLECTOR_STORAGE": str(folder / "collector"),
             "PROMETHEUS_OTLP_ENDPOINT": f"{prometheus}/api/v1/otlp",
+            "REMOTE_WRITE_ENDPOINT": f"{prometheus}/api/v1/write",
         }
-        return Launch((program, f"--config={config}"), settings, f"http://{health}")
+        return Launch((program, *collector_files(overlays)), {**environment, **(settings or {})}, f"http://{health}")
 
-    with _server("collector", folder, 3, launch) as (server, ports):
-        grpc, http, _ = (f"http://127.0.0.1:{port}" for port in ports)
+    scheme = "https" if "secured" in overlays else "http"
+    with _server("collector", folder, ports, launch) as (server, chosen):
+        grpc, http, _ = (f"{scheme}://127.0.0.1:{port}" for port in chosen)
         yield server, grpc, http
 
 

@@ -10,16 +10,38 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.end_to_end.stack import COLLECTOR_CONFIG, PROMETHEUS_CONFIG, PROMETHEUS_FLAGS, ROOT
+from tests.end_to_end.stack import (
+    COLLECTOR_CONFIG,
+    COLLECTOR_OVERLAYS,
+    PROMETHEUS_CONFIG,
+    PROMETHEUS_FLAGS,
+    ROOT,
+    collector_files,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from tests.certificates import Authority
     from tests.end_to_end.stack import Tools
 
 pytestmark = pytest.mark.end_to_end
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
+BACKENDS = ("authorization", "datadog", "remote-write", "upstream")
+SECRETS = {
+    "BACKEND_AUTHORIZATION": "Basic bWU6bXlzZWxm",
+    "COLLECTOR_TOKEN": "a-token",
+    "DD_API_KEY": "a-key",
+    "UPSTREAM_TOKEN": "another-token",
+}
+
+
+@pytest.fixture(scope="module")
+def server_files(authority: Authority) -> dict[str, str]:
+    """Certificate and key of a Collector."""
+    return {"COLLECTOR_TLS_CERTIFICATE": authority.server_certificate, "COLLECTOR_TLS_KEY": authority.server_key}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +58,12 @@ def accepted(*command: str | Path) -> str:
     return done.stdout
 
 
+def validated(tools: Tools, overlays: Sequence[str], settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Let the Collector read its configuration with these files over it and nothing but these settings."""
+    command = [str(tools.otelcol), "validate", *collector_files(overlays)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=settings)
+
+
 def version_of(program: Path) -> str:
     """The version that a program reports."""
     match = re.search(r"version (\d+\.\d+\.\d+)", accepted(program, "--version"))
@@ -46,6 +74,44 @@ def version_of(program: Path) -> str:
 def test_the_collector_accepts_its_configuration(tools: Tools) -> None:
     """Every component and option exists in the pinned Collector, with the defaults of a plain environment."""
     accepted(tools.otelcol, "validate", f"--config={COLLECTOR_CONFIG}")
+
+
+def test_every_documented_combination_is_valid(tools: Tools, server_files: Mapping[str, str]) -> None:
+    """Each backend's file alone and with the one that secures the receiver."""
+    backends: list[tuple[str, ...]] = [(), *((backend,) for backend in BACKENDS)]
+
+    for chosen in [*backends, *(("secured", *backend) for backend in backends)]:
+        done = validated(tools, chosen, {**SECRETS, **server_files})
+        assert (done.returncode, done.stderr) == (0, ""), chosen
+
+
+def test_every_file_is_tried_and_told_of() -> None:
+    """A file beside the Collector's configuration stands in its head and in the documentation."""
+    files = {path.stem for path in COLLECTOR_OVERLAYS.iterdir()}
+
+    assert files == {"secured", *BACKENDS}
+    for text in (COLLECTOR_CONFIG, ROOT / "docs" / "backends.md"):
+        assert [file for file in files if f"{file}.yaml" not in text.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize(
+    ("overlay", "variable"),
+    [
+        ("secured", "COLLECTOR_TOKEN"),
+        ("secured", "COLLECTOR_TLS_CERTIFICATE"),
+        ("secured", "COLLECTOR_TLS_KEY"),
+        ("authorization", "BACKEND_AUTHORIZATION"),
+        ("datadog", "DD_API_KEY"),
+        ("upstream", "UPSTREAM_TOKEN"),
+    ],
+)
+def test_without_a_secret_the_collector_does_not_start(
+    tools: Tools, server_files: Mapping[str, str], overlay: str, variable: str
+) -> None:
+    """It would let everybody in, or be refused by the backend and throw away what it cannot send."""
+    settings = {name: value for name, value in {**SECRETS, **server_files}.items() if name != variable}
+
+    assert validated(tools, [overlay], settings).returncode == 1
 
 
 def test_prometheus_accepts_its_configuration(tools: Tools) -> None:
@@ -81,6 +147,6 @@ def test_the_compose_file_is_careful(services: dict[str, Any]) -> None:
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
     assert [service["image"] for service in services.values() if not re.search(r":v?\d+\.\d+", service["image"])] == []
     assert {name for name, service in services.items() if "healthcheck" not in service} == {"collector"}
-    secrets = re.findall(r"PASSWORD: (.*)", COMPOSE_FILE.read_text(encoding="utf-8"))
-    assert secrets
-    assert [secret for secret in secrets if ":?" not in secret] == []
+    secrets = re.findall(r"\w*(?:PASSWORD|AUTH_STRING): (.*)", COMPOSE_FILE.read_text(encoding="utf-8"))
+    assert len(secrets) == 4
+    assert [secret for secret in secrets if not re.search(r":\?|^\*", secret)] == []

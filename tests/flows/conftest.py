@@ -8,6 +8,7 @@ import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
+from otel_ml_metrics.telemetry.receiver import Receiver
 from tests.flows.material import Material, lay_down
 
 if TYPE_CHECKING:
@@ -29,3 +30,12 @@ def prefect_api() -> Iterator[None]:
 def material(tmp_path: Path) -> Material:
     """Two days of predictions and labels, and the monitoring.yaml that evaluates them."""
     return lay_down(tmp_path)
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """A receiver to which the environment points."""
+    with Receiver() as receiver:
+        for name, value in receiver.environment.items():
+            monkeypatch.setenv(name, value)
+        yield receiver

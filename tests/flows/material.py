@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from otel_ml_metrics.monitor import ModelMonitor
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 START: Final = datetime(2013, 4, 1, tzinfo=UTC)
 SETTLED: Final = datetime(2013, 4, 4, tzinfo=UTC)
 """As of here both windows are final at both maturities, and the second one is the newest that can be."""
+
+CLOSED_PORT: Final = "http://127.0.0.1:9"
+"""An endpoint that nobody listens at."""
 
 PER_DAY: Final = 96
 DAYS: Final = 2
@@ -57,12 +61,24 @@ class Material:
         """The ledger's file, which the first run makes."""
         return self.folder / "ledger.db"
 
+    def declare(self, before: str, after: str) -> None:
+        """Change a line of monitoring.yaml."""
+        known = self.monitoring.read_text(encoding="utf-8")
+        assert known.count(before) == 1
+        self.monitoring.write_text(known.replace(before, after), encoding="utf-8")
 
-def lay_down(folder: Path) -> Material:
-    """Write predictions, labels and monitoring.yaml into a folder."""
+    def lose_labels(self, since: datetime) -> None:
+        """Let the labels stop coming in at an instant."""
+        path = self.folder / "labels" / "landed.parquet"
+        labels = pa.parquet.read_table(path)
+        pa.parquet.write_table(labels.filter(pc.less(labels.column("landed_at"), pa.scalar(since))), path)
+
+
+def lay_down(folder: Path, *, days: float = DAYS) -> Material:
+    """Write the predictions of some days, their labels and monitoring.yaml into a folder."""
     ids: list[str] = []
     rng = np.random.default_rng(7)
-    predicted_at = [START + timedelta(days=1) / PER_DAY * row for row in range(PER_DAY * DAYS)]
+    predicted_at = [START + timedelta(days=1) / PER_DAY * row for row in range(int(PER_DAY * days))]
     scores = rng.uniform(size=len(predicted_at))
     with TelemetryCapture() as telemetry:
         for arm, variant in enumerate(("champion", "challenger")):

@@ -6,63 +6,31 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from opentelemetry.metrics import get_meter_provider
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.flows import load_flow_from_entrypoint
 
 from otel_ml_metrics.flows.evaluate_labels import evaluate_labels
 from otel_ml_metrics.flows.running import POINTS_KEPT
 from otel_ml_metrics.flows.telling import MOST_ROWS
 from otel_ml_metrics.telemetry.receiver import ACCEPT, Receiver, Reply
-from tests.flows.material import SETTLED
+from tests.flows.asking import artifacts_of, name_of
+from tests.flows.material import CLOSED_PORT, SETTLED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from prefect import Flow
-    from prefect.client.schemas.objects import Artifact, State
+    from prefect.client.schemas.objects import State
 
     from otel_ml_metrics.evaluation_report import Report
     from tests.flows.material import Material
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_api")]
 
-CLOSED_PORT = "http://127.0.0.1:9"
-
-
-@pytest.fixture
-def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    """A receiver to which the environment points."""
-    with Receiver() as receiver:
-        for name, value in receiver.environment.items():
-            monkeypatch.setenv(name, value)
-        yield receiver
-
 
 def run(material: Material, **parameters: Any) -> State[Report]:
     """Run the flow and return its final state, whatever it is."""
     given = {"as_of": SETTLED, "send_for": 0} | parameters
     return cast("State[Report]", evaluate_labels(str(material.monitoring), **given, return_state=True))
-
-
-def artifacts_of(state: State[Report]) -> list[Artifact]:
-    """What the run left for people to look at; Prefect's own notes about results have no key."""
-    run_id = state.state_details.flow_run_id
-    assert run_id is not None
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
-        )
-    return [artifact for artifact in found if artifact.key is not None]
-
-
-def name_of(state: State[Report]) -> str:
-    """Name of the run, as the UI shows it."""
-    run_id = state.state_details.flow_run_id
-    assert run_id is not None
-    with get_client(sync_client=True) as client:
-        return client.read_flow_run(run_id).name
 
 
 def test_a_run_evaluates_commits_and_sends(material: Material, receiver: Receiver) -> None:
@@ -196,6 +164,7 @@ def test_the_form_in_the_ui_teaches() -> None:
     assert {name: field.get("type") for name, field in fields.items()} == {
         "monitoring": "string",
         "as_of": None,
+        "every": None,
         "dry_run": "boolean",
         "send_for": "integer",
     }

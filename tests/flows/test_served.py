@@ -39,6 +39,7 @@ CHECKOUT: Final = Path(__file__).resolve().parents[2]
 PREFECT: Final = str(Path(sys.executable).with_name("prefect"))
 DEADLINE: Final = 90.0
 POLL: Final = 0.2
+SERVED: Final = "evaluate-labels/flight-delay-api-flight-delay"
 
 T = TypeVar("T")
 
@@ -152,7 +153,7 @@ def test_the_deployments_of_the_repository_get_scheduled(
     assert evaluating is not None
     assert backfilling is not None
     assert evaluating.entrypoint == "otel_ml_metrics.flows.evaluate_labels.evaluate_labels"
-    assert evaluating.parameters == {"monitoring": str(tmp_path / "monitoring.yaml")}
+    assert evaluating.parameters == {"monitoring": str(tmp_path / "monitoring.yaml"), "every": "1h"}
     assert evaluating.global_concurrency_limit is not None
     assert evaluating.global_concurrency_limit.limit == 1
     runs = wait_for(lambda: scheduled(client, evaluating) or None)
@@ -165,12 +166,12 @@ def test_a_served_deployment_is_triggered_and_completes(
     server: dict[str, str], client: SyncPrefectClient, material: Material
 ) -> None:
     """From a trigger over the API to a committed ledger, with nothing between that is not Prefect's own."""
-    command = [sys.executable, str(Path(__file__).with_name("serving.py")), str(material.monitoring)]
+    command = [sys.executable, "-m", "otel_ml_metrics.flows.serve", str(material.monitoring)]
     with running(command, environ=server, log=material.folder / "serving.log"):
-        wait_for(lambda: deployment_of(client, "evaluate-labels/served"))
+        wait_for(lambda: deployment_of(client, SERVED))
 
         given = {"as_of": SETTLED.isoformat()}
-        triggered = run_deployment("evaluate-labels/served", parameters=given, timeout=DEADLINE, poll_interval=0.5)
+        triggered = run_deployment(SERVED, parameters=given, timeout=DEADLINE, poll_interval=0.5)
         run = cast("FlowRun", triggered)  # a coroutine in async code only
 
         log = (material.folder / "serving.log").read_text(encoding="utf-8")

@@ -39,7 +39,7 @@ def test_nothing_is_left_out() -> None:
     ]
     assert MEASURES.keys() <= {entry["name"] for entry in data["measures"]}
     assert {entry["name"] for entry in data["metrics"]} == {
-        metric.name for metric in (*semconv.ONLINE_METRICS, *semconv.LAGGING_METRICS)
+        metric.name for metric in (*semconv.ONLINE_METRICS, *semconv.LAGGING_METRICS, *semconv.FLOW_METRICS)
     }
     assert all(entry[fact] for entry in data["measures"] for fact in ("formula", "source", "undefined", "description"))
 

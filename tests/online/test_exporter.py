@@ -22,11 +22,12 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
     PeriodicExportingMetricReader,
 )
-from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from otel_ml_metrics import ModelMonitor, histogram
+from otel_ml_metrics.semconv import DEFAULT_BOUNDS
 from otel_ml_metrics.telemetry.exponential import MOST_BUCKETS, Exponential
 from otel_ml_metrics.telemetry.exporter import MLMetricExporter
 
@@ -98,11 +99,12 @@ class Serving:
     wrapped: bool = True
     metrics: Sequence[CustomMetric] = ()
     slices: Sequence[str] = ("country",)
+    views: Sequence[View] = ()
 
     def __post_init__(self) -> None:
         exporter = MLMetricExporter(self.backend) if self.wrapped else self.backend
         self.reader = PeriodicExportingMetricReader(exporter, export_interval_millis=NEVER)
-        self.provider = MeterProvider([self.reader], shutdown_on_exit=False)
+        self.provider = MeterProvider([self.reader], shutdown_on_exit=False, views=self.views)
         self.monitor = ModelMonitor(
             "m", slices=self.slices, metrics=self.metrics, score_bounds=(0.0, 0.5, 1.0), meter_provider=self.provider
         )
@@ -185,6 +187,43 @@ def test_both_routes_give_the_same_points(
     assert len(ours) == len(theirs)
     for mine, other in zip(ours, theirs, strict=True):
         assert {country: as_coarse_as(point, other.get(country, {})) for country, point in mine.items()} == other
+
+
+@pytest.mark.parametrize("temporality", [CUMULATIVE, DELTA], ids=["cumulative", "delta"])
+@settings(max_examples=10)
+@given(rows=ROWS)
+def test_a_histogram_is_exponential_by_declaration(
+    temporality: AggregationTemporality, rows: list[tuple[float, str | None]]
+) -> None:
+    """Declared in code beside explicit ones, it has the points of the SDK's own, to which a view says the same."""
+    declared = histogram("wide", unit="1", value="score", bounds="exponential")
+    view = View(instrument_name="wide", aggregation=ExponentialBucketHistogramAggregation())
+    told = []
+    for wrapped, views in ((True, ()), (False, (view,))):
+        serving = Serving(Backend(temporality), wrapped=wrapped, metrics=[declared], views=views)
+        serving.record((score, country) for score, country in rows if score)
+        serving.export()
+        received = serving.backend.points("wide") if serving.backend.received else {}
+        told.append({country: comparable(point) for country, point in received.items()})
+        serving.close()
+
+    assert told[0] == told[1]
+    assert all("scale" in point for point in told[0].values())
+
+
+def test_an_exponential_histogram_that_the_sdk_keeps_is_the_sdks(caplog: pytest.LogCaptureFixture) -> None:
+    """No instrument can ask for exponential buckets: without a view they are the default ones, which is said once."""
+    declared = histogram("said_once", unit="1", value="score", bounds="exponential")
+    serving = Serving(Backend(), wrapped=False, metrics=[declared])
+
+    for _ in range(2):
+        serving.record([(3.0, "NL")])
+    serving.export()
+    point = serving.backend.points("said_once")["NL"]
+    serving.close()
+
+    assert tuple(point.explicit_bounds) == DEFAULT_BOUNDS
+    assert caplog.text.count("'said_once' is declared exponential") == 1
 
 
 @pytest.mark.parametrize("temporality", [CUMULATIVE, DELTA], ids=["cumulative", "delta"])

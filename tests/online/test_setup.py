@@ -95,6 +95,14 @@ def test_bounds_must_ascend(bounds: list[float]) -> None:
         histogram("fare", unit="USD", value="fare", bounds=bounds)
 
 
+def test_a_word_for_bounds_is_exponential_or_nothing() -> None:
+    """A typo must not become buckets."""
+    word: Any = "exponentail"
+
+    with pytest.raises(ConfigurationError, match=r"fare\.bounds: Expected numbers that ascend, or 'exponential'"):
+        histogram("fare", unit="USD", value="fare", bounds=word)
+
+
 def test_a_value_must_be_something_that_gives_one() -> None:
     """A number is no value per row."""
     value: Any = 7

@@ -41,6 +41,19 @@ def test_the_wheel_carries_every_module(wheel: Path) -> None:
     assert {name for name in _names(wheel) if name.endswith(".py")} == package | flows
 
 
+def test_the_wheel_carries_what_a_starting_project_is_made_of(wheel: Path) -> None:
+    """`init` of an installed package writes what that of a checkout does: templates, and what links lead to here."""
+    templates = CHECKOUT / "otel_ml_metrics" / "scaffold" / "project"
+    deployment = CHECKOUT / "examples" / "deploy"
+    expected = {f"project/{path.relative_to(templates)}" for path in templates.rglob("*") if path.is_file()}
+    expected |= {f"shipped/deploy/{path.relative_to(deployment)}" for path in deployment.rglob("*") if path.is_file()}
+    expected |= {f"shipped/{name}" for name in ("collector-config.yaml", "docker-compose.yml", "prefect.yaml")}
+
+    carried = {name.removeprefix("otel_ml_metrics/scaffold/") for name in _names(wheel)}
+
+    assert {name for name in carried if name.startswith(("project/", "shipped/"))} == expected
+
+
 def test_the_source_archive_builds_the_same_wheel(wheel: Path, sdist: Path, tmp_path: Path) -> None:
     """Whoever builds from source gets what the wheel has, flows included."""
     with tarfile.open(sdist) as archive:

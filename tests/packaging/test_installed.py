@@ -63,7 +63,17 @@ def test_help_names_every_command(newest: Environment) -> None:
     """The installed script starts, and its help lists the commands."""
     shown = newest.run("otel-ml-metrics", "--help").stdout
 
-    assert [command for command in ("demo", "check", "evaluate", "backfill") if command not in shown] == []
+    assert [command for command in ("demo", "init", "check", "evaluate", "backfill") if command not in shown] == []
+
+
+def test_a_starting_project_is_written_by_the_wheel(newest: Environment) -> None:
+    """Templates and deployment files are found where a package is installed, and the project evaluates there."""
+    newest.run("otel-ml-metrics", "init", "monitoring", "--example")
+
+    shown = newest.run("otel-ml-metrics", "evaluate", "monitoring/monitoring.yaml", "--format", "json").stdout
+
+    assert json.loads(shown)["values"]
+    assert (newest.workspace / "monitoring" / "deploy" / "prometheus.yml").is_file()
 
 
 @pytest.mark.slow

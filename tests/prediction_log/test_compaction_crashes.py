@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from otel_ml_metrics.storage.files import Fill, StoredFile
+    from otel_ml_metrics.storage.files import Fill
 
 HOUR = 3_600.0
 
@@ -112,10 +112,10 @@ def test_readers_may_list_at_any_step_and_read_at_any_later_one(tmp_path: Path) 
     now = write_history(log)
     before = rows_of(log)
     folder = model_folder(log, MODEL)
-    listings: list[list[StoredFile]] = []
+    listings: list[list[str]] = []
 
     def read() -> None:
-        listings.append(LocalStorage().files(folder))
+        listings.append(LocalStorage().paths(folder))
         manifest = read_manifest(LocalStorage(), folder)
         for listed in listings:
             assert rows_in(visible(folder, listed, manifest)) == before

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_ml_metrics.checks import check
+from otel_ml_metrics.checks.looking import check
 from otel_ml_metrics.declared_labels import LabelFiles
 from otel_ml_metrics.errors import LabelSourceError, LogError
 from otel_ml_metrics.evaluator import Evaluator

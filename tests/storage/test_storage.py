@@ -24,7 +24,7 @@ def test_what_is_written_can_be_read_listed_and_deleted(place: str) -> None:
     for name in ("b.txt", "one/a.txt", "one/two/c.txt"):
         put(f"{place}/{name}", name.encode())
 
-    listed = storage.files(place)
+    listed, paths = storage.files(place), storage.paths(place)
     storage.delete(f"{place}/b.txt")
     storage.delete(f"{place}/b.txt")
 
@@ -33,6 +33,7 @@ def test_what_is_written_can_be_read_listed_and_deleted(place: str) -> None:
         (f"{place}/one/a.txt", 9),
         (f"{place}/one/two/c.txt", 13),
     ]
+    assert paths == [file.path for file in listed]
     assert storage.read(f"{place}/one/a.txt") == b"one/a.txt"
     assert storage.folders(place) == ["one"]
     assert [file.path for file in storage.files(f"{place}/one")] == [f"{place}/one/a.txt", f"{place}/one/two/c.txt"]

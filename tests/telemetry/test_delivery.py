@@ -173,6 +173,26 @@ def test_the_search_for_refused_points_is_bounded() -> None:
     assert outcome.retry == tuple(range(settled, 1_500))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Client sent an HTTP request to an HTTPS server.",
+        "<center>The plain HTTP request was sent to HTTPS port</center>",
+        "Reason: You're speaking plain HTTP to an SSL-enabled server port.",
+    ],
+)
+def test_a_missing_s_in_https_costs_no_point(words: str) -> None:
+    """Servers in Go, nginx and Apache answer 400 to it, which is a refusal of the points in all other cases."""
+    with (
+        Receiver(reply=lambda _: Reply(400, message=words)) as receiver,
+        _delivery(receiver.environment) as delivery,
+    ):
+        outcome = delivery.send(gauges(600))
+
+    assert (outcome.reason, outcome.rejected, len(outcome.retry)) == ("settings", {}, 600)
+    assert "write https:// in the endpoint" in outcome.message
+
+
 def test_too_large_a_request_is_halved() -> None:
     """413 is about the size; the points in it are fine."""
     with (

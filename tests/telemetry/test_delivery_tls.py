@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
@@ -13,6 +12,7 @@ import trustme
 from otel_ml_metrics.telemetry.delivery import Delivery
 from otel_ml_metrics.telemetry.grpc_receiver import GrpcReceiver
 from otel_ml_metrics.telemetry.receiver import Receiver
+from tests.certificates import Authority
 from tests.telemetry.points import gauges
 
 if TYPE_CHECKING:
@@ -22,29 +22,10 @@ if TYPE_CHECKING:
     from otel_ml_metrics.telemetry.delivery import Outcome
 
 
-@dataclass(frozen=True)
-class Authority:
-    """Files of a certificate authority, of a client it knows, and of the receiver."""
-
-    certificate: str
-    client_key: str
-    client_certificate: str
-    server_key: str
-    server_certificate: str
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Made anew for each run, so no key lies in the repository."""
-    folder: Path = tmp_path_factory.mktemp("tls")
-    issuer = trustme.CA()
-    server, client = issuer.issue_cert("127.0.0.1"), issuer.issue_cert("flow@example.org")
-    issuer.cert_pem.write_to_path(folder / "ca.pem")
-    for name, leaf in (("server", server), ("client", client)):
-        leaf.private_key_pem.write_to_path(folder / f"{name}.key")
-        leaf.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
-    names = ("ca.pem", "client.key", "client.pem", "server.key", "server.pem")
-    return Authority(*(str(folder / name) for name in names))
+    """Of the receiver and of the clients it knows."""
+    return Authority.founded(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(params=["http", "grpc"])

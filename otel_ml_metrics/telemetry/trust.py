@@ -1,0 +1,47 @@
+"""Whose certificates a connection by HTTP trusts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Response
+
+    from otel_ml_metrics.telemetry.endpoint import Endpoint
+
+
+class TrustingAdapter(HTTPAdapter):
+    """Trusts the certificates of one file, where one is named.
+
+    The exporters name the file to the session, and there requests lets `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` go
+    before it, which containers often set.
+
+    Args:
+        certificate: The file; None for the usual ones.
+    """
+
+    def __init__(self, certificate: str | None) -> None:
+        super().__init__()
+        self._certificate = certificate
+
+    def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - passed on unread
+        """Send a request."""
+        if self._certificate is not None:
+            kwargs["verify"] = self._certificate
+        return super().send(request, *args, **kwargs)
+
+
+def trusting_session(endpoint: Endpoint | None) -> requests.Session:
+    """Make a session that trusts what the settings of an endpoint name, if there is one and they name anything."""
+    return session_with(TrustingAdapter(None if endpoint is None else endpoint.certificate))
+
+
+def session_with(adapter: HTTPAdapter) -> requests.Session:
+    """Make a session that sends everything by one adapter."""
+    session = requests.Session()
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
