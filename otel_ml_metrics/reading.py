@@ -98,7 +98,7 @@ class RowSchema:
 
     def read_rows(self, rows: Sequence[Row]) -> PredictionBatch:
         """Turn recorded rows into columns; ids and instants were settled when they were recorded."""
-        instants, ids, contexts, given, _ = zip(*rows, strict=True)
+        instants, ids, contexts, given, _ = zip(*rows, strict=True) if rows else ((),) * 5
         fields = [completed(row, context, self._known) for row, context in zip(given, contexts, strict=True)]
         reading = _Reading(self, len(rows))
         names: set[str] = set().union(*fields)
