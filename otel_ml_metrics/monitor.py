@@ -175,7 +175,7 @@ class ModelMonitor:
             The id of the prediction, for its label; None if it was dropped: the buffer is full, or the monitor shut.
         """
         try:
-            if is_light(row) and "prediction_id" not in row:
+            if is_light(row) and "prediction_id" not in row and "predicted_at" not in row:
                 at = time_ns() // 1000
                 prediction_id = self._ids.next_id(at)
                 item: Row = (at, prediction_id, get_current() or None, row, 0)
