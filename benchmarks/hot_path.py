@@ -7,9 +7,9 @@ the calling thread are its processor time, those of the process are that of all 
 and an export.
 
 Found (2026-11): of a `record` a third was the id, one formatting of five numbers: now it is put together from texts
-that are made ahead; a fifth was the class of the row, whose constructor takes four times as long as that of the tuple
-that it is. What is left is the dictionary of the arguments, which Python makes for the call, the length of the texts,
-the clock and the current context.
+that are made ahead; a fifth was the class of the row, which is a plain tuple now; 0.7 of 2.5 us was measuring what each
+value holds, where now a row is asked once whether it is light. What is left is the dictionary of the arguments, which
+Python makes for the call (0.36 us), the question for large values, the clock and the current context (0.2 us each).
 """
 
 from __future__ import annotations
