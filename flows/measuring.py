@@ -109,12 +109,4 @@ def points_of(observation: Observation, model: str, *, duration: float) -> Itera
     ]
     for metric, attributes, value in found:
         if value is not None:
-            yield LaggingPoint(
-                metric=metric.name,
-                unit=metric.unit,
-                description=metric.description,
-                kind="gauge",
-                attributes=attributes,
-                time_unix_nano=time_unix_nano,
-                value=value,
-            )
+            yield LaggingPoint.gauge(metric, attributes, time_unix_nano, value)

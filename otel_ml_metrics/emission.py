@@ -200,17 +200,19 @@ class Emission:
         points = [self._counter(totals, *each) for each in counters]
         points += [self._delays(key, kept) for key, kept in sorted(totals.delays.items())]
         points += [point for key in sorted(totals.closed) for point in self._completeness(key, totals)]
-        points.append(self._gauge(semconv.LABELS_WAITING, self._model(), self._now, waiting.labels))
-        points.append(self._gauge(semconv.LABELS_WAITING_AGE, self._model(), self._now, waiting.age_us / SECOND_US))
+        points.append(LaggingPoint.gauge(semconv.LABELS_WAITING, self._model(), self._now, waiting.labels))
+        points.append(
+            LaggingPoint.gauge(semconv.LABELS_WAITING_AGE, self._model(), self._now, waiting.age_us / SECOND_US)
+        )
         if self._evaluation.hold_back is not None:
-            points.append(self._gauge(semconv.LABELS_HELD, self._model(), self._now, waiting.held))
+            points.append(LaggingPoint.gauge(semconv.LABELS_HELD, self._model(), self._now, waiting.held))
         return points
 
     def _completeness(self, key: str, totals: Totals) -> list[LaggingPoint]:
         shown = {each.seconds_whole: str(each) for each in self._evaluation.maturities}
         attributes = self._model() | self._split(*json.loads(key))
         return [
-            self._gauge(
+            LaggingPoint.gauge(
                 semconv.LABEL_COMPLETENESS,
                 attributes | {semconv.EVALUATION_MATURITY: shown[maturity]},
                 self._now,
@@ -224,13 +226,13 @@ class Emission:
         attributes = self._attributes(group)
         end = group.judgement.window_us / SECOND_US + self._evaluation.window.seconds_whole
         points = [
-            self._gauge(semconv.EVALUATION_SUPPORT, attributes, time, group.labelled),
-            self._gauge(semconv.EVALUATION_WINDOW_END, attributes, time, end),
+            LaggingPoint.gauge(semconv.EVALUATION_SUPPORT, attributes, time, group.labelled),
+            LaggingPoint.gauge(semconv.EVALUATION_WINDOW_END, attributes, time, end),
         ]
         if group.folded:
-            points.append(self._gauge(semconv.EVALUATION_SLICES_FOLDED, attributes, time, group.folded))
+            points.append(LaggingPoint.gauge(semconv.EVALUATION_SLICES_FOLDED, attributes, time, group.folded))
         if group.coverage is not None and group.predictions >= self._evaluation.minimum_support:
-            points.append(self._gauge(semconv.LABEL_COVERAGE, attributes, time, group.coverage))
+            points.append(LaggingPoint.gauge(semconv.LABEL_COVERAGE, attributes, time, group.coverage))
         return points
 
     def _of_values(self, group: Group, time: int, measures: Iterable[str]) -> list[LaggingPoint]:
@@ -275,17 +277,6 @@ class Emission:
             semconv.STAGE_FINAL if group.judgement.is_final else semconv.STAGE_PROVISIONAL
         )
         return attributes | {f"{semconv.SLICE_PREFIX}{name}": value for name, value in group.slice.items()}
-
-    def _gauge(self, metric: MetricDefinition, attributes: Mapping[str, str], time: int, value: float) -> LaggingPoint:
-        return LaggingPoint(
-            metric=metric.name,
-            unit=metric.unit,
-            description=metric.description,
-            kind="gauge",
-            attributes=attributes,
-            time_unix_nano=time,
-            value=value,
-        )
 
     def _counter(
         self, totals: Totals, metric: MetricDefinition, attributes: Mapping[str, str], count: int

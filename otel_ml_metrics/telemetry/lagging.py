@@ -13,7 +13,7 @@ import numbers
 import re
 import uuid
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
 from otel_ml_metrics.errors import MissingExtraError, OtelMLMetricsError
 from otel_ml_metrics.semconv import SCOPE_LAGGING
@@ -39,6 +39,8 @@ except ModuleNotFoundError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from otel_ml_metrics.semconv import MetricDefinition
 
 Kind = Literal["gauge", "counter", "histogram"]
 
@@ -139,6 +141,23 @@ class LaggingPoint:
         """Write the point as one line of JSON; `from_json` gives it back exactly, floats included."""
         shown = {name.name: getattr(self, name.name) for name in fields(self)}
         return json.dumps({name: value for name, value in shown.items() if value not in (None, ())})
+
+    @classmethod
+    def gauge(cls, metric: MetricDefinition, attributes: Mapping[str, str], time_unix_nano: int, value: float) -> Self:
+        """A value of one of our gauges.
+
+        Raises:
+            PointError: It is NaN or infinite.
+        """
+        return cls(
+            metric=metric.name,
+            unit=metric.unit,
+            description=metric.description,
+            kind="gauge",
+            attributes=attributes,
+            time_unix_nano=time_unix_nano,
+            value=value,
+        )
 
     @classmethod
     def from_json(cls, text: str) -> LaggingPoint:

@@ -9,12 +9,24 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry, Scheduled
 
+from otel_ml_metrics.flows.evaluate_labels import evaluate_labels
+from tests.flows.material import SETTLED
+
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
     from prefect import Flow
     from prefect.client.schemas.objects import Artifact, State
+
+    from otel_ml_metrics.evaluation_report import Report
+    from tests.flows.material import Material
+
+
+def evaluate(material: Material, **parameters: Any) -> State[Report]:
+    """Run `evaluate-labels` on the material, settled unless told otherwise, and return its final state."""
+    given = {"as_of": SETTLED, "send_for": 0} | parameters
+    return cast("State[Report]", evaluate_labels(str(material.monitoring), **given, return_state=True))
 
 
 def run_as_due(flow: Flow[..., Any], due: datetime, **parameters: Any) -> State[Any]:

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.metrics import get_meter_provider
 from prefect.flows import load_flow_from_entrypoint
 
-from otel_ml_metrics.flows.evaluate_labels import evaluate_labels
 from otel_ml_metrics.flows.running import POINTS_KEPT
 from otel_ml_metrics.flows.telling import MOST_ROWS
 from otel_ml_metrics.telemetry.receiver import ACCEPT, Receiver, Reply
-from tests.flows.asking import artifacts_of, name_of
+from tests.flows.asking import artifacts_of, evaluate, name_of
 from tests.flows.material import CLOSED_PORT, SETTLED
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from prefect import Flow
-    from prefect.client.schemas.objects import State
 
-    from otel_ml_metrics.evaluation_report import Report
     from tests.flows.material import Material
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_api")]
 
 
-def run(material: Material, **parameters: Any) -> State[Report]:
-    """Run the flow and return its final state, whatever it is."""
-    given = {"as_of": SETTLED, "send_for": 0} | parameters
-    return cast("State[Report]", evaluate_labels(str(material.monitoring), **given, return_state=True))
-
-
 def test_a_run_evaluates_commits_and_sends(material: Material, receiver: Receiver) -> None:
     """One run takes everything that was final at as_of, and its points reach the endpoint."""
-    state = run(material)
+    state = evaluate(material)
 
     assert state.is_completed(), state.message
     accuracies = [value for value in state.result().values if value.measure == "accuracy" and not value.slice]
@@ -50,14 +41,14 @@ def test_a_run_evaluates_commits_and_sends(material: Material, receiver: Receive
 
 def test_a_run_is_named_by_model_and_instant(material: Material) -> None:
     """An operator reads in the list of runs what each was about."""
-    state = run(material)
+    state = evaluate(material)
 
     assert name_of(state) == "flight-delay as of 2013-04-04T00:00:00Z"
 
 
 def test_a_run_leaves_a_table(material: Material) -> None:
     """The values stand in the UI, under one key per evaluation, with the words that explain them."""
-    state = run(material)
+    state = evaluate(material)
 
     (artifact,) = artifacts_of(state)
     assert artifact.key == "flight-delay-api-flight-delay"
@@ -69,9 +60,9 @@ def test_a_run_leaves_a_table(material: Material) -> None:
 
 def test_a_second_run_finds_nothing_to_do(material: Material) -> None:
     """Late, lost and doubled runs are harmless, because a run takes what came in since the last commit."""
-    first = run(material).result()
+    first = evaluate(material).result()
 
-    second = run(material)
+    second = evaluate(material)
 
     assert second.is_completed()
     assert first.values
@@ -81,9 +72,9 @@ def test_a_second_run_finds_nothing_to_do(material: Material) -> None:
 
 def test_a_dry_run_changes_nothing(material: Material) -> None:
     """It shows what would become final, and leaves it to become so."""
-    shown = run(material, dry_run=True).result()
+    shown = evaluate(material, dry_run=True).result()
 
-    done = run(material).result()
+    done = evaluate(material).result()
 
     assert shown.values == done.values
 
@@ -95,7 +86,7 @@ def test_an_endpoint_that_is_down_fails_the_run_and_keeps_the_points(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", CLOSED_PORT)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
 
-    state = run(material)
+    state = evaluate(material)
 
     assert (state.is_failed(), state.name) == (True, POINTS_KEPT)
     assert "safe in the outbox" in str(state.message)
@@ -108,10 +99,10 @@ def test_kept_points_are_sent_by_the_next_run(
     with monkeypatch.context() as down:
         down.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", CLOSED_PORT)
         down.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-        run(material)
+        evaluate(material)
     heard = len(receiver.points)
 
-    state = run(material)
+    state = evaluate(material)
 
     assert heard == 0
     assert state.is_completed(), state.message
@@ -126,7 +117,7 @@ def test_a_run_outlasts_a_short_outage(material: Material, monkeypatch: pytest.M
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
 
-        state = run(material, send_for=10)
+        state = evaluate(material, send_for=10)
 
     assert state.is_completed(), state.message
     assert "ml.evaluation.accuracy" in {point.metric for point in receiver.points}
@@ -137,7 +128,7 @@ def test_a_broken_setting_fails_at_once(material: Material) -> None:
     known = material.monitoring.read_text(encoding="utf-8")
     material.monitoring.write_text(known.replace("task: binary", "task: binery"), encoding="utf-8")
 
-    state = run(material)
+    state = evaluate(material)
 
     assert state.is_failed()
     assert "monitoring.yaml:3: task: found 'binery'" in str(state.message)
@@ -147,7 +138,7 @@ def test_an_instant_without_a_zone_is_refused(material: Material) -> None:
     """A naive instant names no moment, so it never reaches the ledger."""
     naive: datetime = SETTLED.replace(tzinfo=None)
 
-    state = run(material, as_of=naive)
+    state = evaluate(material, as_of=naive)
 
     assert state.is_failed()
     assert "timezone" in str(state.message)
@@ -176,6 +167,6 @@ def test_a_run_leaves_the_global_meter_provider_alone(material: Material) -> Non
     """The provider of a process belongs to its main program; a flow is a guest in it."""
     before = get_meter_provider()
 
-    run(material)
+    evaluate(material)
 
     assert get_meter_provider() is before

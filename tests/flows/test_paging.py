@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import pytest
 import yaml
@@ -13,27 +13,18 @@ from prefect.client.orchestration import get_client
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.events.schemas.automations import AutomationCore
 
-from otel_ml_metrics.flows.evaluate_labels import evaluate_labels
 from otel_ml_metrics.flows.paging import BREACHED, page
-from tests.flows.asking import artifacts_of
+from tests.flows.asking import artifacts_of, evaluate
 from tests.flows.material import SETTLED
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
     from prefect.events.schemas.events import ReceivedEvent
 
-    from otel_ml_metrics.evaluation_report import Report
     from tests.flows.material import Material
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_api")]
 
 AUTOMATION: Final = Path(__file__).parents[2] / "examples" / "automations" / "page-on-breach.yaml"
-
-
-def run(material: Material, **parameters: Any) -> State[Report]:
-    """Run the flow and return its final state."""
-    given = {"as_of": SETTLED, "send_for": 0} | parameters
-    return cast("State[Report]", evaluate_labels(str(material.monitoring), **given, return_state=True))
 
 
 def declare(material: Material, alert: str, *, name: str) -> None:
@@ -60,7 +51,7 @@ def test_a_breach_is_an_event(material: Material) -> None:
     """With the alert as its resource and the value, its rows and its window beside it; and the run says so."""
     declare(material, "{measure: accuracy, below: 0.999, minimum_support: 1, severity: critical}", name="one")
 
-    state = run(material)
+    state = evaluate(material)
 
     breaches = [each for each in state.result().breaches if each.is_news(SETTLED)]
     events = events_of("one", at_least=len(breaches))
@@ -74,10 +65,10 @@ def test_a_breach_is_an_event(material: Material) -> None:
 def test_a_window_pages_once(material: Material) -> None:
     """The newest window is judged by every run; what was told is not told again."""
     declare(material, "{measure: accuracy, below: 0.999, minimum_support: 1}", name="two")
-    first = run(material).result()
+    first = evaluate(material).result()
     events_of("two", at_least=len([each for each in first.breaches if each.is_news(SETTLED)]))
 
-    again = run(material, as_of=SETTLED + timedelta(hours=1)).result()
+    again = evaluate(material, as_of=SETTLED + timedelta(hours=1)).result()
 
     assert again.breaches
     assert page(again) == []
@@ -87,7 +78,7 @@ def test_nobody_is_paged_by_a_dry_run(material: Material) -> None:
     """It shows the breach and tells no automation."""
     declare(material, "{measure: accuracy, below: 0.999, minimum_support: 1}", name="three")
 
-    shown = run(material, dry_run=True).result()
+    shown = evaluate(material, dry_run=True).result()
 
     assert shown.breaches
     assert page(shown) == []
