@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,14 +49,10 @@ class Fault:
     error: OtelMLMetricsError
 
 
-class Row(NamedTuple):
-    """One recorded prediction, as it waits in the buffer; `large` is its bytes beyond those that any row may have."""
-
-    predicted_at: int
-    prediction_id: str
-    context: object
-    fields: Mapping[str, object]
-    large: int = 0
+Row = tuple[int, str, object, Mapping[str, object], int]
+"""One recorded prediction, as it waits in the buffer: instant, id, context (None for an empty one), fields, and the
+bytes that it holds beyond those that any row may hold. A plain tuple is made in a quarter of the time of a named one,
+and leaves the garbage collector nothing to look at."""
 
 
 @dataclass(frozen=True)

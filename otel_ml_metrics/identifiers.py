@@ -26,6 +26,7 @@ _HEX_PAIRS: Final = np.frombuffer(bytes(range(256)).hex().encode(), dtype=np.uin
 _TRIPLES: Final = [f"{number:03x}" for number in range(1 << 12)]
 _VARIANTS: Final = "89ab"
 _LAST_BYTES: Final = [f"{number:02x}-7" for number in range(1 << 8)]
+_STAMP_US: Final = 256_000  # how long all of an instant but its last byte stays the same
 _BLOCKS: Final = (1 << SEQUENCE_BITS) // len(_TRIPLES)
 _GROUPS: Final = ((0, 8), (9, 13), (14, 18), (19, 23), (24, 36))
 
@@ -34,7 +35,7 @@ class IdSource:
     """Makes the ids of one process; safe to share between threads.
 
     >>> source = IdSource()
-    >>> first, second = source.next_id(1_364_774_400_000), source.next_id(1_364_774_400_000)
+    >>> first, second = source.next_id(1_364_774_400_000_000), source.next_id(1_364_774_400_000_999)
     >>> first < second, instant_ms(first)
     (True, 1364774400000)
     """
@@ -44,42 +45,45 @@ class IdSource:
         self._stamp = _stamped(0)
         self._opening = threading.Lock()
         self._blocks = iter(range(0))
-        self._tails = self._open_block()
+        self._block = self._open_block()
 
-    def next_id(self, predicted_at_ms: int) -> str:
+    def next_id(self, predicted_at: int) -> str:
         """Make the id of one prediction.
 
         Args:
-            predicted_at_ms: Milliseconds of Unix time, from 0 to 2^48 - 1.
+            predicted_at: Microseconds of Unix time, at least 0 and below 2^48 milliseconds.
         """
-        known, stamp = self._stamp
-        if known != predicted_at_ms >> 8:
-            known, stamp = self._stamp = _stamped(predicted_at_ms)
-        try:
-            return stamp + _LAST_BYTES[predicted_at_ms & 0xFF] + next(self._tails)
-        except StopIteration:
-            self._tails = self._open_block()
-            return self.next_id(predicted_at_ms)
+        since, stamp = self._stamp
+        if not 0 <= (passed := predicted_at - since) < _STAMP_US:
+            since, stamp = self._stamp = _stamped(predicted_at)
+            passed = predicted_at - since
+        before, triples, lane = self._block
+        triple = next(triples, None)
+        if triple is None:
+            self._block = self._open_block()
+            return self.next_id(predicted_at)
+        return f"{stamp}{_LAST_BYTES[passed // 1000]}{before}{triple}{lane}"
 
     def take_lane(self) -> int:
         """Reserve a lane for the ids of one batch."""
         return next(self._lanes) & _LANE_MASK
 
-    def _open_block(self) -> Iterator[str]:
-        """What follows the instant in the next ids. Taking one is a single step: no other thread comes between."""
+    def _open_block(self) -> tuple[str, Iterator[str], str]:
+        """What goes before the next numbers, the numbers, and what goes behind; no two threads get the same number."""
         with self._opening:
             block = next(self._blocks, None)
             if block is None:
-                self._lane = f"{self.take_lane():012x}"
+                self._lane = f"-{self.take_lane():012x}"
                 self._blocks = iter(range(_BLOCKS))
                 block = next(self._blocks)
-            return map(f"{block >> 2:03x}-{_VARIANTS[block & 3]}%s-{self._lane}".__mod__, _TRIPLES)
+            return f"{block >> 2:03x}-{_VARIANTS[block & 3]}", iter(_TRIPLES), self._lane
 
 
-def _stamped(predicted_at_ms: int) -> tuple[int, str]:
-    """All of an instant but its last byte, as a number and as it begins an id."""
-    digits = f"{predicted_at_ms >> 8:010x}"
-    return predicted_at_ms >> 8, f"{digits[:8]}-{digits[8:]}"
+def _stamped(predicted_at: int) -> tuple[int, str]:
+    """From when on instants begin an id in this way, and how."""
+    number = predicted_at // _STAMP_US
+    digits = f"{number:010x}"
+    return number * _STAMP_US, f"{digits[:8]}-{digits[8:]}"
 
 
 class PredictionIds(Sequence[str]):

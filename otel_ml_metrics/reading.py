@@ -42,6 +42,7 @@ _NOT_FINITE, _ERROR = OUTCOMES.index(OUTCOME_NOT_FINITE), OUTCOMES.index(OUTCOME
 _TEXT_FIELDS: Final = ("trace_id", "span_id")
 _GIVEN_FIELDS: Final = ("prediction_id", "predicted_at", "score", "prediction", "duration", "weight", "acted_on")
 _SETTLED_FIELDS: Final = frozenset({"prediction_id", "predicted_at"})
+_NOWHERE: Final[Mapping[str, object]] = {}  # a context without a span
 RECORDED_FIELDS: Final = frozenset({*_GIVEN_FIELDS, *_TEXT_FIELDS})
 
 
@@ -97,17 +98,18 @@ class RowSchema:
 
     def read_rows(self, rows: Sequence[Row]) -> PredictionBatch:
         """Turn recorded rows into columns; ids and instants were settled when they were recorded."""
-        fields = [completed(row.fields, row.context, self._known) for row in rows]
+        instants, ids, contexts, given, _ = zip(*rows, strict=True) if rows else ((),) * 5
+        fields = [completed(row, context, self._known) for row, context in zip(given, contexts, strict=True)]
         reading = _Reading(self, len(rows))
         names: set[str] = set().union(*fields)
         for name in sorted(names - self._known):
             reading.unknown(name, sum(name in row for row in fields))
         for name in sorted((names & self._known) - _SETTLED_FIELDS):
             reading.column(name, [row.get(name) for row in fields], given=sum(name in row for row in fields))
-        reading.settled(rows)
-        predicted_at = np.fromiter((row.predicted_at for row in rows), dtype=np.int64, count=len(rows))
-        ids = [row.prediction_id for row in rows]
-        return reading.batch(predicted_at, ids, [row.context for row in rows])
+        if not _SETTLED_FIELDS.isdisjoint(names):
+            reading.settled(instants, ids, fields)
+        predicted_at = np.array(instants, dtype=np.int64)
+        return reading.batch(predicted_at, ids, [context or _NOWHERE for context in contexts])
 
     def read_batch(
         self, fields: Mapping[str, object], *, now_us: int, id_source: IdSource, context: object
@@ -174,14 +176,14 @@ class _Reading:
         else:
             self._read_field(name, column, given)
 
-    def settled(self, rows: Sequence[Row]) -> None:
+    def settled(self, instants: Sequence[int], ids: Sequence[str], fields: Sequence[Mapping[str, object]]) -> None:
         """Note the ids and instants that could not be used when their rows were recorded."""
-        instants = [row.fields["predicted_at"] for row in rows if row.predicted_at == NO_INSTANT]
-        given_ids = [(row.fields.get("prediction_id"), row.prediction_id) for row in rows]
-        odd = [
+        odd_instants = [row["predicted_at"] for at, row in zip(instants, fields, strict=True) if at == NO_INSTANT]
+        given_ids = [(row.get("prediction_id"), kept) for kept, row in zip(ids, fields, strict=True)]
+        odd_ids = [
             given for given, kept in given_ids if given is not None and not (isinstance(given, str) and given == kept)
         ]
-        for name, column in (("predicted_at", instants), ("prediction_id", odd)):
+        for name, column in (("predicted_at", odd_instants), ("prediction_id", odd_ids)):
             apart = _Reading(self._schema, len(column))
             if column:
                 apart.column(name, column, given=len(column))

@@ -8,6 +8,8 @@ from collections import deque
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from otel_ml_metrics.batch import PredictionBatch, Row
 
 if TYPE_CHECKING:
@@ -20,16 +22,31 @@ Item = Row | PredictionBatch
 FREE_BYTES: Final = 512
 """Bytes of texts, lists and arrays that any row may hold: with the rest of it about a kilobyte."""
 
+_FLAT: Final = frozenset({float, bool, type(None), np.float64, np.float32, np.int64, np.bool_})
+"""Kinds of values that are of one small size."""
+_WORD: Final = 1 << 63
+
+
+def is_light(fields: Mapping[str, Any]) -> bool:
+    """Whether a row holds numbers, truth values and short texts only, as almost every row does: asked of each of them.
+
+    What it looks at first is what there is most of: of a record this was a third, and is a fifth.
+    """
+    size = 0
+    for value in fields.values():
+        kind = type(value)
+        if kind is str:
+            size += len(value)
+        elif kind is not float and kind not in _FLAT and not (kind is int and -_WORD < value < _WORD):
+            return False
+    return size <= FREE_BYTES
+
 
 def large_bytes(fields: Mapping[str, Any]) -> int:
     """What the values of a row hold beyond what any row may, in bytes; 0 for an ordinary one."""
     size = 0
     for value in fields.values():
-        kind = value.__class__
-        if kind is str:
-            size += len(value)
-        elif kind is not float and kind is not bool and value is not None:
-            size += sys.getsizeof(value)
+        size += len(value) if type(value) is str else 0 if type(value) in _FLAT else sys.getsizeof(value)
     return size if size > FREE_BYTES else 0
 
 
@@ -69,8 +86,8 @@ class RecordBuffer:
         filled = len(self._items) + self._rows_in_batches
         if filled >= self.capacity:
             return 0
-        if row.large:
-            return self._append_large(row, 1, row.large)
+        if row[-1]:
+            return self._append_large(row, 1, row[-1])
         self._items.append(row)
         return filled + 1
 
@@ -93,7 +110,7 @@ class RecordBuffer:
         items = [self._items.popleft() for _ in range(len(self._items))]
         with self._lock:
             self._rows_in_batches -= sum(len(item) - 1 for item in items if isinstance(item, PredictionBatch))
-            self._bytes -= sum(item.size if isinstance(item, PredictionBatch) else item.large for item in items)
+            self._bytes -= sum(item.size if isinstance(item, PredictionBatch) else item[-1] for item in items)
         return items
 
     def usage(self) -> float:
@@ -113,7 +130,7 @@ def batches_of(items: Iterable[Item], schema: RowSchema) -> tuple[list[Predictio
         if is_batch:
             batches.extend(item for item in run if isinstance(item, PredictionBatch))
             continue
-        rows = [item for item in run if isinstance(item, Row)]
+        rows = [item for item in run if isinstance(item, tuple)]
         try:
             batches.append(schema.read_rows(rows))
         except Exception:  # noqa: BLE001  # one hostile row must not take the others with it

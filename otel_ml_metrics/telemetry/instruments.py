@@ -13,7 +13,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
-from opentelemetry import metrics
+from opentelemetry import metrics, trace
+from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from otel_ml_metrics.semconv import MONITOR_BUFFER_USAGE, SCOPE_ONLINE, Kind, MetricDefinition
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 
 _logger: Final = logging.getLogger("otel_ml_metrics")
+
+
+_NO_SPAN: Final = trace.set_span_in_context(trace.INVALID_SPAN, Context())
+"""For what was recorded in no span: for an empty context the SDK takes that of the thread that drains."""
 
 
 class MetricKey(NamedTuple):
@@ -83,7 +88,7 @@ class InstrumentRoute:
         rows = taken.tolist() if len(contexts) > 1 else [0] * len(taken)
         record, attributes = self._instrument.record, sets.attributes
         for value, slot, row in zip(values[taken].tolist(), slots[taken].tolist(), rows, strict=True):
-            record(value, attributes[slot], contexts[row])
+            record(value, attributes[slot], contexts[row] or _NO_SPAN)
         return len(values) - len(taken)
 
 

@@ -245,7 +245,7 @@ def test_a_lane_is_left_when_its_numbers_are_used_up() -> None:
 def test_numbers_go_on_from_block_to_block() -> None:
     """Ids of one millisecond sort in the order in which they were made."""
     source = IdSource()
-    ids = [source.next_id(7) for _ in range(3 * 4_096 + 1)]
+    ids = [source.next_id(7_000) for _ in range(3 * 4_096 + 1)]
 
     assert ids == sorted(set(ids))
     assert {instant_ms(each) for each in ids} == {7}

@@ -351,6 +351,20 @@ def test_large_rows_are_bounded_by_their_bytes(telemetry: TelemetryCapture) -> N
     assert telemetry.values("ml.monitor.dropped", by="reason") == {"buffer_full": 40}
 
 
+@pytest.mark.parametrize("value", [1 << 800_000, b"x" * 100_000, "x" * 100_000], ids=["int", "bytes", "str"])
+def test_a_large_value_counts_whatever_its_kind(telemetry: TelemetryCapture, value: object) -> None:
+    """A field of numbers that is given something huge is bounded like a long text."""
+    monitor = ModelMonitor(
+        "fraud", fields=["amount"], buffer_bytes=1 << 20, interval=3600, meter_provider=telemetry.meter_provider
+    )
+    monitor.record(score=0.5)  # starts the thread, which then sleeps
+    assert monitor.force_flush()
+
+    taken = [monitor.record(score=0.5, amount=value) for _ in range(50)]
+
+    assert sum(each is not None for each in taken) in {9, 10}
+
+
 def test_batches_of_long_vectors_are_bounded_by_their_bytes(telemetry: TelemetryCapture) -> None:
     """One score per class counts as it is."""
     monitor = ModelMonitor("pets", buffer_bytes=1 << 20, interval=3600, meter_provider=telemetry.meter_provider)
@@ -496,6 +510,24 @@ def test_histogram_values_of_a_sampled_span_leave_exemplars(telemetry: Telemetry
 
     point: Any = telemetry.points("ml.prediction.score")[0]
     assert [(each.value, each.trace_id) for each in point.exemplars] == [(0.97, span.get_span_context().trace_id)]
+
+
+def test_a_row_outside_of_spans_gets_none_from_the_thread_that_drains(telemetry: TelemetryCapture) -> None:
+    """What was recorded in no span has no exemplar, though a caller inside of one works it off."""
+    monitor = ModelMonitor(
+        "fraud", slices=["country"], buffer_rows=10, interval=3600, meter_provider=telemetry.meter_provider
+    )
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
+    monitor.record(score=0.9, country="DE")  # starts the thread, which then sleeps
+    assert monitor.force_flush()
+
+    monitor.record(score=0.1, country="DE")
+    with tracer.start_as_current_span("job"):
+        monitor.record_batch(score=np.full(100, 0.1), country="NL")  # too large for the buffer
+
+    points: list[Any] = telemetry.points("ml.prediction.score")
+    kept = {point.attributes["ml.slice.country"]: bool(point.exemplars) for point in points}
+    assert kept == {"DE": False, "NL": True}
 
 
 def test_a_monitor_of_the_global_provider_costs_nothing_without_an_sdk(tmp_path: Path) -> None:

@@ -54,12 +54,14 @@ def test_check_tells_only_what_is_really_missing(init: Init, options: tuple[str,
 def test_the_dashboards_of_a_project_are_written_as_its_readme_says(
     init: Init, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command stands in the README, and the folder beside the provisioning of Grafana."""
+    """Into the folders that the compose file mounts, beside those of every model."""
     folder = init()
+    name = "my-model-my-model"
     monkeypatch.chdir(folder)
     (command,) = [line for line in commands(folder / "README.md") if " dashboards " in line]
 
     done = CliRunner().invoke(program, command.split()[1:])
 
     assert done.exit_code == 0, done.output
-    assert list((folder / "deploy" / "grafana" / "dashboards").glob("*.json"))
+    assert list((folder / "deploy" / "dashboards" / name).glob("*.json"))
+    assert (folder / "deploy" / "rules" / f"{name}.yml").is_file()
