@@ -104,6 +104,35 @@ class ReliabilityTable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoreTable:
+    """How many positives and negatives had which score, by the bins of the scores.
+
+    Args:
+        window_start: Start of the window by prediction time.
+        window_end: Its end, not included.
+        maturity: Age at which the predictions were judged, as declared.
+        version: None where versions are merged or not known.
+        variant: None where variants are merged or not known.
+        output: Name of the model's output; None where it has one only.
+        slice: Field to value; empty for all rows.
+        lowest: Lowest score of each bin, rising; of the first it may be minus infinity.
+        positives: Of each bin.
+        negatives: Of each bin.
+    """
+
+    window_start: datetime
+    window_end: datetime
+    maturity: str
+    version: str | None
+    variant: str | None
+    output: str | None
+    slice: Mapping[str, str]
+    lowest: tuple[float, ...]
+    positives: tuple[int, ...]
+    negatives: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Delivered:
     """What became of the points in the outbox.
 

@@ -17,10 +17,10 @@ from otel_ml_metrics.attribution.folding import FOLDS, folds_of
 from otel_ml_metrics.attribution.tables import distinct, slice_text, values
 from otel_ml_metrics.engines.delta_statements import EXPLICIT, LABELLED, PREDICTIONS
 from otel_ml_metrics.errors import ConfigurationError
-from otel_ml_metrics.evaluation_report import ReliabilityTable, Value
+from otel_ml_metrics.evaluation_report import ReliabilityTable, ScoreTable, Value
 from otel_ml_metrics.instants import from_us
 from otel_ml_metrics.measures.calibration import CALIBRATION, columns_of
-from otel_ml_metrics.measures.curves import SUPPORT
+from otel_ml_metrics.measures.curves import SUPPORT, lowest_of, score_counts
 from otel_ml_metrics.measures.measure import Undefined, states_of
 from otel_ml_metrics.measures.sums import Binned
 from otel_ml_metrics.measures.totals import Totals
@@ -133,6 +133,28 @@ class Valuation:
             ReliabilityTable(**self._place(group), **columns_of(totals))
             for group, totals in self._counted(states, judgements)
             if totals[SUPPORT] >= max(1, self._evaluation.minimum_support)
+        ]
+
+    def scores(self, states: pa.Table, judgements: Iterable[Judgement]) -> list[ScoreTable]:
+        """The scores of windows by their label, by their sums; those without a label have none.
+
+        Raises:
+            ConfigurationError: No measure of the evaluation has these sums.
+        """
+        binned = score_counts(self._evaluation.states)
+        if binned is None:
+            message = "the scores are told by counts that no measure here has. Add roc_auc, which is not weighted."
+            raise ConfigurationError(message, "measures")
+        positives, negatives = binned
+        return [
+            ScoreTable(
+                **self._place(group),
+                lowest=tuple(lowest_of(positives).tolist()),
+                positives=tuple(totals[positives].tolist()),
+                negatives=tuple(totals[negatives].tolist()),
+            )
+            for group, totals in self._counted(states, judgements)
+            if totals[positives].any() or totals[negatives].any()
         ]
 
     def _counted(self, states: pa.Table, judgements: Iterable[Judgement]) -> Iterator[tuple[Group, Totals]]:
@@ -253,21 +275,20 @@ class Valuation:
         if 0 < totals[measure.support] < self._evaluation.minimum_support:
             group.undefined[measure.name] = BELOW_MINIMUM
             return
-        value = measure.value(totals)
-        if isinstance(value, Undefined):
-            group.undefined[measure.name] = value.reason
+        found = measure.found(totals)
+        if isinstance(found, Undefined):
+            group.undefined[measure.name] = found.reason
             return
-        if not np.isfinite(value):
+        if not np.isfinite(found.value):
             group.undefined[measure.name] = "not_finite"
             return
-        lower, upper = measure.interval(totals) or (None, None)
-        certificate = measure.certificate(totals)
+        lower, upper = found.interval or (None, None)
         share = self._evaluation.sample if measure.extensive else 1.0
         group.values[measure.name] = replace(
-            self.value(group, measure, float(value) / share, support=int(totals[measure.support])),
+            self.value(group, measure, float(found.value) / share, support=int(totals[measure.support])),
             lower=None if lower is None else float(lower),
             upper=None if upper is None else float(upper),
-            certificate=None if certificate is None else float(certificate) / share,
+            certificate=None if found.certificate is None else float(found.certificate) / share,
         )
 
     def value(self, group: Group, measure: Measure | Exact, value: float, *, support: int) -> Value:

@@ -136,6 +136,11 @@ class Panel:
             )
             self._text(place, self.bottom - 6, told, MUTED, ha=side, va="top")
 
+    def beside(self, told: str, up: float) -> None:
+        """Write at the left of the panel."""
+        _, place = self.at(0, up)
+        self._text(self.left - 8, float(place), told, INK, ha="right", va="center")
+
     def note(self, told: str, *, up: float = 0.5, colour: Colour = MUTED) -> None:
         """Write in the middle of the panel."""
         self._text(self.left + self.width / 2, self.bottom + up * self.height, told, colour, ha="center", va="center")

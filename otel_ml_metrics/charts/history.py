@@ -15,7 +15,7 @@ from otel_ml_metrics.semconv import STAGE_PROVISIONAL
 from otel_ml_metrics.spelling import arm_names, number, window_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.charts.canvas import Limits, Panel
     from otel_ml_metrics.charts.palette import Colour
     from otel_ml_metrics.evaluation_report import Value
+    from otel_ml_metrics.spelling import Arm as Split
 
 LEFT: Final = 52.0
 RIGHT: Final = 10.0
@@ -68,7 +69,13 @@ class Arm:
         return cls(name, ARMS[at], DASHES[at], ordered, np.array(rows, float).reshape(-1, 6))
 
 
-def draw_history(values: Iterable[Value], *, caption: str | None = None, size: tuple[int, int] = (400, 230)) -> str:
+def draw_history(
+    values: Iterable[Value],
+    *,
+    arms: Mapping[Split, str] | None = None,
+    caption: str | None = None,
+    size: tuple[int, int] = (400, 230),
+) -> str:
     """Draw one measure over windows, with the interval, and the coverage beneath; versions or variants side by side.
 
     A value whose window is not final yet is a hollow dot with its interval as a bar, and no line leads to it. Lines
@@ -77,42 +84,43 @@ def draw_history(values: Iterable[Value], *, caption: str | None = None, size: t
     Args:
         values: Of one measure, maturity and slice, in any order, of at most four versions or variants; of more, the
             first four by name are drawn. None at all give a picture that says so.
+        arms: Names of versions and variants, in the order of their colours; default: those that the values have.
         caption: Heading inside the picture, for where nothing else says what it is.
         size: Width and height in units, of which a letter is 6 wide.
 
     Returns:
         An SVG element that carries its colours for light and dark, its name and what it shows in words.
     """
-    arms = _arms(values)
+    drawn = _arms(values, arms)
     canvas = Canvas(*size)
     heading = 24.0 if caption else 6.0
-    legend = 18.0 if len(arms) > 1 else 0.0
+    legend = 18.0 if len(drawn) > 1 else 0.0
     if caption:
         canvas.title(caption, left=LEFT, top=13)
     if legend:
-        canvas.legend([(arm.name, arm.colour, arm.dash) for arm in arms], left=LEFT, top=heading + 7)
-    span = _span(arms)
+        canvas.legend([(arm.name, arm.colour, arm.dash) for arm in drawn], left=LEFT, top=heading + 7)
+    span = _span(drawn)
     edges: dict[str, Any] = {"left": LEFT, "right": RIGHT, "x": span}
     above = BOTTOM + COVERAGE + 22
-    upper = canvas.panel(**edges, top=heading + legend + 6, bottom=above, y=_limits(arms))
+    upper = canvas.panel(**edges, top=heading + legend + 6, bottom=above, y=_limits(drawn))
     lower = canvas.panel(**edges, top=size[1] - BOTTOM - COVERAGE, bottom=BOTTOM, y=(0.0, 1.0))
-    if arms:
-        _draw_values(upper, arms)
-        _draw_coverage(lower, arms)
+    if drawn:
+        _draw_values(upper, drawn)
+        _draw_coverage(lower, drawn)
         dates, common = _dates(span)
         lower.below(dates)
         lower.corner(common, right=True)
     else:
         upper.note("No value yet")
-    return canvas.svg(title=_title(arms, caption), description=_description(arms))
+    return canvas.svg(title=_title(drawn, caption), description=_description(drawn))
 
 
-def _arms(values: Iterable[Value]) -> list[Arm]:
-    found: dict[tuple[str | None, str | None], list[Value]] = {}
+def _arms(values: Iterable[Value], names: Mapping[Split, str] | None) -> list[Arm]:
+    found: dict[Split, list[Value]] = {}
     for value in values:
         found.setdefault((value.version, value.variant), []).append(value)
-    names = list(arm_names(found).items())[: len(ARMS)]
-    return [Arm.of(name, at, found[arm]) for at, (arm, name) in enumerate(names)]
+    known = list((arm_names(found) if names is None else names).items())[: len(ARMS)]
+    return [Arm.of(name, at, found[arm]) for at, (arm, name) in enumerate(known) if arm in found]
 
 
 def _days(instant: datetime) -> float:

@@ -42,6 +42,9 @@ ARMS: Final = (
 
 DASHES: Final = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 
+REST: Final = ARMS[1]
+"""Of what is set against the first colour where there are no arms: negatives against positives."""
+
 COLOURS: Final = (SURFACE, INK, MUTED, RULE, *ARMS)
 
 

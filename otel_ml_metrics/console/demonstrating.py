@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.evaluation_report import Value
 
 DEFAULT_FOLDER: Final = "otel-ml-metrics-demo"
+PAGE: Final = "report.html"
 
 
 @click.command()
@@ -68,9 +69,13 @@ def demo(days: int, seed: int, keep: Path, form: Literal["table", "json"]) -> No
     """  # noqa: D301 - \b keeps click from filling the lines
     started = time.monotonic()
     with needing("demo", "The demo"):  # here, since models and servers take long to import
+        from otel_ml_metrics.configuration import Evaluation  # noqa: PLC0415
         from otel_ml_metrics.demo.run import run_demo  # noqa: PLC0415
+        from otel_ml_metrics.report.writing import write_report  # noqa: PLC0415
+        from otel_ml_metrics.survey import survey  # noqa: PLC0415
     with Stages(transient=False) as stages:
         done = run_demo(keep, days=days, seed=seed, progress=stages)
+        write_report(survey(Evaluation.from_file(done.directory / "monitoring.yaml")), done.directory / PAGE)
     if form == "json":
         click.echo(json.dumps(done.report.to_dict() | _facts(done), indent=2))
     else:
@@ -98,6 +103,7 @@ def _facts(done: Demo) -> dict[str, object]:
     return {
         "demo": {
             "directory": str(done.directory),
+            "report": str(done.directory / PAGE),
             "predictions": done.predictions,
             "labels": done.labels,
             "runs": [{"name": run.name, "state": run.state} for run in done.runs],
@@ -120,6 +126,7 @@ def _show(done: Demo, *, seconds: float) -> None:
     monitoring = done.directory / "monitoring.yaml"
     console.print(f"\nFiles: {done.directory.resolve()}", soft_wrap=True)
     console.print("  monitoring.yaml, predictions/, labels/ (Parquet), ledger.db (SQLite), prefect/, prefect.log")
+    console.print(f"\nThe page of it, for any browser: {(done.directory / PAGE).resolve()}", soft_wrap=True)
     console.print("\nNext:")
     for command, what in (
         (f"otel-ml-metrics evaluate {monitoring} --as-of 2013-04-04", "what was known on that day"),

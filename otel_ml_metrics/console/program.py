@@ -15,6 +15,7 @@ from otel_ml_metrics.console.drawing import dashboards
 from otel_ml_metrics.console.evaluating import backfill, evaluate
 from otel_ml_metrics.console.maintaining import maintain
 from otel_ml_metrics.console.recalling import history
+from otel_ml_metrics.console.reporting import report
 from otel_ml_metrics.console.starting import init
 from otel_ml_metrics.console.terms import Exit
 from otel_ml_metrics.errors import (
@@ -88,6 +89,7 @@ program.add_command(check)
 program.add_command(evaluate)
 program.add_command(backfill)
 program.add_command(history)
+program.add_command(report)
 program.add_command(ledger)
 program.add_command(maintain)
 program.add_command(catalogue)

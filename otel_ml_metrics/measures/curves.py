@@ -17,11 +17,11 @@ from otel_ml_metrics.measures.measure import Interval, Measure, Undefined
 from otel_ml_metrics.measures.sums import Binned, Sum, count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
-    from otel_ml_metrics.measures.totals import Totals
+    from otel_ml_metrics.measures.totals import State, Totals
 
 BINARY: Final = frozenset({"binary"})
 POSITIVES: Final = Binned(Sum(col("label"), scale=0, wide=False))
@@ -50,6 +50,24 @@ class Curve(NamedTuple):
 def curve(totals: Totals) -> Curve:
     """The counts of the two classes."""
     return Curve(totals[POSITIVES], totals[NEGATIVES])
+
+
+def score_counts(states: Iterable[State]) -> tuple[Binned, Binned] | None:
+    """Which of these sums count positives and negatives per score bin, each row once; None where none do."""
+    binned = [state for state in states if isinstance(state, Binned) and state.grid.lowest is not None]
+    for positives in binned:
+        negatives = Binned(NEGATIVES.summed, positives.grid)
+        if positives.summed == POSITIVES.summed and negatives in binned:
+            return positives, negatives
+    return None
+
+
+def lowest_of(state: Binned) -> NDArray[np.float64]:
+    """The lowest score of each bin, shape (bins,), for bins that are ranges of scores."""
+    if state.grid.lowest is None:
+        message = f"the cells of {state.grid.name} are no ranges of scores."
+        raise ConfigurationError(message)
+    return state.grid.lowest()
 
 
 def _of_curve(

@@ -45,6 +45,20 @@ def around(value: float, variance: float) -> tuple[float, float] | None:
     return (value - half, value + half) if half > 0 else None
 
 
+def difference(first: tuple[float, float, float], second: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Second minus first, with its interval, of two values with theirs (Zou and Donner 2008); as if independent.
+
+    Args:
+        first: Value, lower and upper end.
+        second: The same.
+
+    >>> [round(each, 3) for each in difference((0.5, 0.4, 0.6), (0.8, 0.7, 0.9))]
+    [0.3, 0.159, 0.441]
+    """
+    (a, a_low, a_high), (b, b_low, b_high) = first, second
+    return b - a, b - a - math.hypot(b - b_low, a_high - a), b - a + math.hypot(b_high - b, a - a_low)
+
+
 def mean(total: float, squares: float, rows: float) -> tuple[float, float] | None:
     """Interval of a mean, from the sum of the values, the sum of their squares and the number of rows."""
     if rows < 2:  # noqa: PLR2004  one row shows no spread

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from otel_ml_metrics.measures.totals import State, Totals, add_up
 
@@ -27,6 +27,20 @@ class Undefined:
     """
 
     reason: str
+
+
+class Found(NamedTuple):
+    """What a measure says of some totals.
+
+    Args:
+        value: In its unit.
+        interval: Of 95 %, where theory gives one.
+        certificate: Bound of the error that binning makes; None where nothing is binned.
+    """
+
+    value: float
+    interval: Interval | None
+    certificate: float | None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -90,21 +104,29 @@ class Measure:
         found = self.value_from(totals)
         return found if isinstance(found, Undefined) else min(max(found, self.lowest), self.highest)
 
+    def found(self, totals: Totals) -> Found | Undefined:
+        """The value with its interval and certificate, computed once for the three of them; or why there is none."""
+        value = self.value(totals)
+        if isinstance(value, Undefined):
+            return value
+        certificate = None if self.error_from is None else self.error_from(totals)
+        return Found(value, self._interval(totals, value), certificate)
+
     def interval(self, totals: Totals) -> Interval | None:
         """The 95 % interval, cut to the measure's range; None where theory gives none or the measure is undefined."""
         value = self.value(totals)
-        if self.interval_from is None or isinstance(value, Undefined):
-            return None
-        found = self.interval_from(totals)
-        if found is None or not all(map(math.isfinite, found)):
-            return None
-        return max(self.lowest, min(found[0], value)), min(self.highest, max(found[1], value))
+        return None if isinstance(value, Undefined) else self._interval(totals, value)
 
     def certificate(self, totals: Totals) -> float | None:
         """Bound of |value - exact value|; None for measures that are exact, and where the measure is undefined."""
-        if self.error_from is None or isinstance(self.value(totals), Undefined):
+        found = self.found(totals)
+        return None if isinstance(found, Undefined) else found.certificate
+
+    def _interval(self, totals: Totals, value: float) -> Interval | None:
+        found = None if self.interval_from is None else self.interval_from(totals)
+        if found is None or not all(map(math.isfinite, found)):
             return None
-        return self.error_from(totals)
+        return max(self.lowest, min(found[0], value)), min(self.highest, max(found[1], value))
 
 
 def states_of(measures: Iterable[Measure]) -> tuple[State, ...]:

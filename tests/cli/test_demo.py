@@ -90,6 +90,14 @@ def test_the_flow_runs_once_per_replayed_day(done: Done) -> None:
     ]
 
 
+def test_it_leaves_a_page_that_sets_the_variants_against_each_other(done: Done) -> None:
+    """The demo ends by naming it."""
+    page = Path(done.report["demo"]["report"])
+
+    assert page.parent == done.folder
+    assert "challenger against champion" in page.read_text(encoding="utf-8")
+
+
 def test_every_day_has_values_of_both_variants_at_every_age(done: Done) -> None:
     """The table at the end has no holes."""
     found = {
