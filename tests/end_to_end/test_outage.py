@@ -21,7 +21,6 @@ from otel_ml_metrics.telemetry.delivery import Delivery
 from otel_ml_metrics.telemetry.lagging import LaggingPoint
 from tests.end_to_end.stack import (
     COLLECTOR_PORTS,
-    POLL_SECONDS,
     PROMETHEUS_PORTS,
     Server,
     free_ports,
@@ -30,6 +29,7 @@ from tests.end_to_end.stack import (
 )
 from tests.end_to_end.test_stack import in_hours, nanoseconds, post, request_of
 from tests.ledger.material import NAME, commit, opened
+from tests.patience import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +74,7 @@ class ModelServer:
     def wait_for(self, more: int) -> None:
         """Wait until so many further exports were accepted."""
         wanted = len(self.accepted) + more
-        until(lambda: len(self.accepted) >= wanted)
+        eventually(lambda: len(self.accepted) >= wanted)
 
     def _work(self) -> None:
         count = 0
@@ -137,14 +137,6 @@ def runs(tmp_path: Path) -> Iterator[Callable[[str], LabelRuns]]:
         yield with_endpoint
 
 
-def until(done: Callable[[], bool], *, seconds: float = 30.0) -> None:
-    """Wait for something that is about to happen."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, f"not done after {seconds:g} s"
-        time.sleep(POLL_SECONDS)
-
-
 def stored(prometheus: Prometheus, name: str, service: str) -> Told:
     """Every point of one series."""
     found: list[Series] = prometheus.query(f'{name}{{job="{service}"}}[30d]')
@@ -183,7 +175,7 @@ def test_an_outage_loses_nothing(
         assert (delivered.sent, delivered.kept, delivered.rejected) == (2 * RUN, 0, 0)
         assert stored(prometheus, "ml_evaluation_support", evaluation.service) == evaluation.committed
         for server in (ending, lasting):
-            until(partial(is_stored, server, prometheus))
+            eventually(partial(is_stored, server, prometheus))
         assert (ending.refused, lasting.refused > 0, ending.last >= 30) == (0, True, True)
 
 

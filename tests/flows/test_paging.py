@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +15,7 @@ from prefect.events.schemas.automations import AutomationCore
 from otel_ml_metrics.flows.paging import BREACHED, page
 from tests.flows.asking import artifacts_of, evaluate
 from tests.flows.material import SETTLED
+from tests.patience import eventually
 
 if TYPE_CHECKING:
     from prefect.events.schemas.events import ReceivedEvent
@@ -35,16 +35,15 @@ def declare(material: Material, alert: str, *, name: str) -> None:
 
 def events_of(name: str, *, at_least: int) -> list[ReceivedEvent]:
     """The breaches that Prefect knows of an evaluation, waited for: events travel beside the run."""
-    deadline = time.monotonic() + 60
     wanted = EventFilter(event=EventNameFilter(name=[BREACHED]))
-    while True:
+
+    def enough() -> list[ReceivedEvent]:
         with get_client(sync_client=True) as client:
             events = client.read_events(wanted, limit=50).events
         found = [event for event in events if f".{name}." in event.resource.id]
-        if len(found) >= at_least:
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.2)
+        return found if len(found) >= at_least else []
+
+    return eventually(enough, poll=0.2)
 
 
 def test_a_breach_is_an_event(material: Material) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -24,9 +21,11 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.flows.material import SETTLED
+from tests.patience import eventually
+from tests.programs import CHECKOUT, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
@@ -35,40 +34,10 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
-CHECKOUT: Final = Path(__file__).resolve().parents[2]
 PREFECT: Final = str(Path(sys.executable).with_name("prefect"))
 DEADLINE: Final = 90.0
 POLL: Final = 0.2
 SERVED: Final = "evaluate-labels/flight-delay-api-flight-delay"
-
-T = TypeVar("T")
-
-
-def wait_for(what: Callable[[], T | None], *, within: float = DEADLINE) -> T:
-    """Ask again and again until there is an answer."""
-    deadline = time.monotonic() + within
-    while (found := what()) is None:
-        assert time.monotonic() < deadline, f"no answer within {within:g} s"
-        time.sleep(POLL)
-    return found
-
-
-@contextmanager
-def running(command: list[str], *, environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program in the background and end it, with all that it started, at the end of the block."""
-    with log.open("wb") as written:
-        process = subprocess.Popen(
-            command, env=environ, stdout=written, stderr=written, cwd=CHECKOUT, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +66,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 return None
 
-        wait_for(healthy)
+        eventually(healthy, within=DEADLINE, poll=POLL)
         with temporary_settings({PREFECT_API_URL: api}):
             yield environ
 
@@ -156,7 +125,7 @@ def test_the_deployments_of_the_repository_get_scheduled(
     assert evaluating.parameters == {"monitoring": str(tmp_path / "monitoring.yaml"), "every": "1h"}
     assert evaluating.global_concurrency_limit is not None
     assert evaluating.global_concurrency_limit.limit == 1
-    runs = wait_for(lambda: scheduled(client, evaluating) or None)
+    runs = eventually(lambda: scheduled(client, evaluating), within=DEADLINE, poll=POLL)
     assert {run.expected_start_time.minute for run in runs if run.expected_start_time} == {7}
     assert scheduled(client, backfilling) == []
 
@@ -168,7 +137,7 @@ def test_a_served_deployment_is_triggered_and_completes(
     """From a trigger over the API to a committed ledger, with nothing between that is not Prefect's own."""
     command = [sys.executable, "-m", "otel_ml_metrics.flows.serve", str(material.monitoring)]
     with running(command, environ=server, log=material.folder / "serving.log"):
-        wait_for(lambda: deployment_of(client, SERVED))
+        eventually(lambda: deployment_of(client, SERVED), within=DEADLINE, poll=POLL)
 
         given = {"as_of": SETTLED.isoformat()}
         triggered = run_deployment(SERVED, parameters=given, timeout=DEADLINE, poll_interval=0.5)

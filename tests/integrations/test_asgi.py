@@ -21,6 +21,7 @@ from otel_ml_metrics.integrations.asgi import LONGEST, RequestContextMiddleware
 from otel_ml_metrics.prediction_log.layout import SEGMENT_PATTERN
 from otel_ml_metrics.telemetry.exporter import OTLPMLMetricExporter
 from otel_ml_metrics.telemetry.receiver import Receiver, Reply
+from tests.patience import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,7 +213,8 @@ def test_the_end_of_the_server_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         monitor = ModelMonitor("m", meter_provider=provider)
 
         monitor.record(score=0.5)
+        monitor.force_flush()  # what waits is the export alone
         said = asyncio.run(live(an_app(monitor, shutdown_timeout=0.5)))
 
         assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-        assert [exchange.reply.hang for exchange in receiver.exchanges] == [True]
+        assert eventually(lambda: [exchange.reply.hang for exchange in receiver.exchanges]) == [True]

@@ -17,19 +17,12 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from otel_ml_metrics import ModelMonitor, col, counter, gauge, histogram
 from otel_ml_metrics.identifiers import instant_ms
+from tests.patience import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from otel_ml_metrics.testing import TelemetryCapture
-
-
-def wait_until(condition: Any) -> None:
-    """Poll for at most ten seconds."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 def usage_of(telemetry: TelemetryCapture) -> float:
@@ -420,7 +413,7 @@ def test_the_buffer_drains_without_being_asked(telemetry: TelemetryCapture) -> N
 
     monitor.record(score=0.5)
 
-    wait_until(lambda: "ml.predictions" in telemetry.metrics(flush=False))
+    eventually(lambda: "ml.predictions" in telemetry.metrics(flush=False))
 
 
 def test_buffer_usage_is_shown(telemetry: TelemetryCapture) -> None:
@@ -430,7 +423,7 @@ def test_buffer_usage_is_shown(telemetry: TelemetryCapture) -> None:
     monitor = ModelMonitor("fraud", metrics=[slow], buffer_rows=10, meter_provider=telemetry.meter_provider)
     monitor.record(score=0.5)
 
-    wait_until(lambda: usage_of(telemetry) == 0)
+    eventually(lambda: usage_of(telemetry) == 0)
     for _ in range(5):
         monitor.record(score=0.5)
     usage = usage_of(telemetry)
