@@ -27,7 +27,7 @@ from otel_ml_metrics.semconv import (
     MetricDefinition,
 )
 from otel_ml_metrics.telemetry import settings
-from otel_ml_metrics.telemetry.buffer import FLAT, FREE_BYTES, WORD, RecordBuffer, large_bytes
+from otel_ml_metrics.telemetry.buffer import RecordBuffer, is_light, large_bytes
 from otel_ml_metrics.telemetry.custom import CustomMetric, bind
 from otel_ml_metrics.telemetry.drain import Drain
 from otel_ml_metrics.telemetry.faults import FaultLog
@@ -149,7 +149,7 @@ class ModelMonitor:
         self._watch(self._buffer)
         self._half = max(1, buffer_rows // 2)
         self._large_batch = max(1, buffer_rows // 64)
-        self._calm = 0  # rows that may wait before one more wakes the thread; the first one starts it
+        self._wake_at = 1  # the first row starts the thread
         self._closed = False
         recorders.add(self, self._drain)
 
@@ -175,28 +175,27 @@ class ModelMonitor:
             The id of the prediction, for its label; None if it was dropped: the buffer is full, or the monitor shut.
         """
         try:
-            size = 0
-            for value in row.values():  # a third of the call; asked first is what there is most of
-                kind = type(value)
-                if kind is str:
-                    size += len(value)
-                elif kind is not float and kind not in FLAT and not (kind is int and -WORD < value < WORD):
-                    return self._take(self._unusual(row))
-            if size > FREE_BYTES or "prediction_id" in row or "predicted_at" in row:
-                return self._take(self._unusual(row))
-            at = time_ns() // 1000
-            prediction_id = self._ids.next_id(at)
-            item: Row = (at, prediction_id, get_current() or None, row, 0)
-            buffer = self._buffer
-            if len(buffer.items) + buffer.rows_in_batches >= self._calm:
-                return self._take(item)
-            buffer.items.append(item)
+            if is_light(row) and "prediction_id" not in row and "predicted_at" not in row:
+                at = time_ns() // 1000
+                prediction_id = self._ids.next_id(at)
+                item: Row = (at, prediction_id, get_current() or None, row, 0)
+            else:
+                item = self._unusual(row)
+                prediction_id = item[1]
+            if self._raising and not self._closed:
+                self._pipeline.process_now(self._schema.read_rows([item]))
+                return prediction_id
+            filled = self._buffer.append(item)
+            if filled >= self._wake_at:
+                self._wake()
+            if filled:
+                return prediction_id
+            self._overflow(1)
         except Exception as error:
             if self._raising:
                 raise
             self._refuse(_internal(error), 1)
-            return None
-        return prediction_id
+        return None
 
     def record_batch(self, /, **columns: Any) -> Sequence[str]:  # whatever is passed, nothing may raise  # noqa: ANN401  # anything may be passed
         """Record many predictions at once, with the fields of `record` as columns.
@@ -252,7 +251,6 @@ class ModelMonitor:
             Whether everything was flushed in time.
         """
         self._closed = True
-        self._calm = 0
         self._buffer.close()
         return self._drain.stop(timeout)
 
@@ -278,7 +276,7 @@ class ModelMonitor:
         self._faults.clear()
         self._drain.clear()
         self._ids = IdSource()
-        self._calm = 0
+        self._wake_at = 1
         self._watch(self._buffer)
         recorders.add(self, self._drain)
 
@@ -295,19 +293,6 @@ class ModelMonitor:
             row["score"] = score.copy()  # the caller may reuse theirs
         return at, prediction_id, get_current() or None, row, large_bytes(row)
 
-    def _take(self, item: Row) -> str | None:
-        """Work a row off where faults are raised; else append it with all the questions that a quiet buffer spares."""
-        if self._raising and not self._closed:
-            self._pipeline.process_now(self._schema.read_rows([item]))
-            return item[1]
-        filled = self._buffer.append(item)
-        if filled > self._calm:
-            self._wake()
-        if filled:
-            return item[1]
-        self._overflow(1)
-        return None
-
     def _record_batch(self, columns: dict[str, Any]) -> Sequence[str]:
         if self._closed:
             self._overflow(_rows_of(columns))
@@ -319,7 +304,7 @@ class ModelMonitor:
         elif not len(batch):
             self._faults.report(batch.faults)
         elif filled := self._buffer.append_batch(batch):
-            if filled > self._calm:
+            if filled >= self._wake_at:
                 self._wake()
         elif len(batch) >= self._large_batch:
             self._pipeline.drain(batch)
@@ -334,9 +319,7 @@ class ModelMonitor:
         self._faults.mention(reason, rows, _DROPPED[reason])
 
     def _wake(self) -> None:
-        self._calm = self._half - 1
-        if self._closed:  # meanwhile, by another thread: no row may slip in any more
-            self._calm = 0
+        self._wake_at = self._half
         self._drain.wake()
 
     def _refuse(self, fault: Fault, rows: int) -> None:

@@ -22,17 +22,31 @@ Item = Row | PredictionBatch
 FREE_BYTES: Final = 512
 """Bytes of texts, lists and arrays that any row may hold: with the rest of it about a kilobyte."""
 
-FLAT: Final = frozenset({float, bool, type(None), np.float64, np.float32, np.int64, np.bool_})
+_FLAT: Final = frozenset({float, bool, type(None), np.float64, np.float32, np.int64, np.bool_})
 """Kinds of values that are of one small size."""
-WORD: Final = 1 << 63
-"""A whole number below it takes no more room than the others."""
+_WORD: Final = 1 << 63
+
+
+def is_light(fields: Mapping[str, Any]) -> bool:
+    """Whether a row holds numbers, truth values and short texts only, as almost every row does: asked of each of them.
+
+    What it looks at first is what there is most of: of a record this was a third, and is a fifth.
+    """
+    size = 0
+    for value in fields.values():
+        kind = type(value)
+        if kind is str:
+            size += len(value)
+        elif kind is not float and kind not in _FLAT and not (kind is int and -_WORD < value < _WORD):
+            return False
+    return size <= FREE_BYTES
 
 
 def large_bytes(fields: Mapping[str, Any]) -> int:
     """What the values of a row hold beyond what any row may, in bytes; 0 for an ordinary one."""
     size = 0
     for value in fields.values():
-        size += len(value) if type(value) is str else 0 if type(value) in FLAT else sys.getsizeof(value)
+        size += len(value) if type(value) is str else 0 if type(value) in _FLAT else sys.getsizeof(value)
     return size if size > FREE_BYTES else 0
 
 
@@ -51,8 +65,8 @@ class RecordBuffer:
 
     def clear(self) -> None:
         """Start anew in a forked child: what the parent buffered, the parent drains."""
-        self.items: deque[Item] = deque()
-        self.rows_in_batches = 0  # beyond one each, which the length counts
+        self._items: deque[Item] = deque()
+        self._rows_in_batches = 0  # beyond one each, which the length counts
         self._bytes = 0  # of what is large
         self._lock = threading.Lock()
 
@@ -61,7 +75,7 @@ class RecordBuffer:
         self.capacity = 0
 
     def __len__(self) -> int:
-        return len(self.items) + self.rows_in_batches
+        return len(self._items) + self._rows_in_batches
 
     def append(self, row: Row) -> int:
         """Take a row, if there is room.
@@ -69,12 +83,12 @@ class RecordBuffer:
         Returns:
             Rows in the buffer; 0 if the row was not taken.
         """
-        filled = len(self.items) + self.rows_in_batches
+        filled = len(self._items) + self._rows_in_batches
         if filled >= self.capacity:
             return 0
         if row[-1]:
             return self._append_large(row, 1, row[-1])
-        self.items.append(row)
+        self._items.append(row)
         return filled + 1
 
     def append_batch(self, batch: PredictionBatch) -> int:
@@ -86,16 +100,16 @@ class RecordBuffer:
             filled = len(self)
             if filled + rows > self.capacity or self._bytes + size > self.most_bytes:
                 return 0
-            self.rows_in_batches += rows - 1
+            self._rows_in_batches += rows - 1
             self._bytes += size
-            self.items.append(item)
+            self._items.append(item)
             return filled + rows
 
     def take(self) -> list[Item]:
         """Take everything out that stands in it now."""
-        items = [self.items.popleft() for _ in range(len(self.items))]
+        items = [self._items.popleft() for _ in range(len(self._items))]
         with self._lock:
-            self.rows_in_batches -= sum(len(item) - 1 for item in items if isinstance(item, PredictionBatch))
+            self._rows_in_batches -= sum(len(item) - 1 for item in items if isinstance(item, PredictionBatch))
             self._bytes -= sum(item.size if isinstance(item, PredictionBatch) else item[-1] for item in items)
         return items
 
