@@ -31,6 +31,9 @@ Reason = Literal[
     "internal",
 ]
 
+_OBJECTS_BYTES: Final = 256
+"""What the objects of a column take beside its values: most of a batch of one row."""
+
 OUTCOMES: Final = (OUTCOME_OK, OUTCOME_NOT_FINITE, OUTCOME_ERROR)
 
 
@@ -89,7 +92,8 @@ class PredictionBatch:
         """Bytes that it holds, about."""
         texts = sum(sum(map(len, column.values)) + column.codes.nbytes for column in self.slices.values())
         vectors = 0 if self.scores is None else sum(each.nbytes for each in self.scores if each is not None)
-        return texts + vectors + self.predicted_at.nbytes + sum(map(_size_of_column, self.values.values()))
+        objects = _OBJECTS_BYTES * (2 + len(self.slices) + len(self.values))
+        return texts + vectors + objects + self.predicted_at.nbytes + sum(map(_size_of_column, self.values.values()))
 
     def columns(self) -> Mapping[str, NDArray[Any]]:
         """Every column that a row expression can use; one that no row has is missing throughout."""

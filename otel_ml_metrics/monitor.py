@@ -75,8 +75,8 @@ class ModelMonitor:
         value_unit: Unit of `prediction` of a regression.
         value_bounds: Bounds of its histogram; None leaves them to the OpenTelemetry SDK.
         buffer_rows: Rows that wait at most; when it is full the newest are dropped and counted in `ml.monitor.dropped`.
-        buffer_bytes: Bytes at most of what waits beyond ordinary rows, which take about a kilobyte each: long texts,
-            lists of scores, and batches.
+        buffer_bytes: Bytes of what waits and is worked off, at most: an ordinary row counts as a kilobyte; long texts,
+            lists of scores, many fields, and batches count as they are.
         interval: Seconds between two drains.
         attribute_sets: Most combinations of slices that are told apart, per model; the rest is folded into one.
         on_fault: `count` or `raise`; None asks the environment.
@@ -147,7 +147,7 @@ class ModelMonitor:
         self._drain = Drain(self._pipeline.drain, interval=interval, owner=self)
         self._watch = partial(instruments.watch, attributes=identity)
         self._watch(self._buffer)
-        self._half = max(1, buffer_rows // 2)
+        self._half = max(1, self._buffer.capacity // 2)
         self._large_batch = max(1, buffer_rows // 64)
         self._wake_at = 1  # the first row starts the thread
         self._closed = False

@@ -63,6 +63,7 @@ class RowSchema:
         self.fields = dict(fields)
         self._known = RECORDED_FIELDS.union(self.slices, self.fields)
         self._settled: dict[str, Any] = {}
+        self._kinds: dict[Kind, Mapping[str, Kind]] = {}
         if task in {"binary", "quantile", "regression"}:
             self._settled["prediction"] = "boolean" if task == "binary" else "number"
         if task == "multilabel":
@@ -87,14 +88,14 @@ class RowSchema:
         """Whether a score is one number per class."""
         return self._settled.get("score") == "vector"
 
-    def kinds(self, prediction: Kind | None = None) -> dict[str, Kind]:
+    def kinds(self, prediction: Kind | None = None) -> Mapping[str, Kind]:
         """Kind of every column that an expression can use."""
-        numbers: dict[str, Kind] = dict.fromkeys(("score", "duration", "weight"), "number")
-        decided: dict[str, Kind] = {
-            "prediction": prediction or self.prediction_kind or "boolean",
-            "acted_on": "boolean",
-        }
-        return numbers | decided | dict.fromkeys(self.slices, "string") | self.fields
+        decided: Kind = prediction or self.prediction_kind or "boolean"
+        if decided not in self._kinds:  # every batch holds them: the same ones
+            own: dict[str, Kind] = dict.fromkeys(("score", "duration", "weight"), "number")
+            own |= {"prediction": decided, "acted_on": "boolean"}
+            self._kinds[decided] = own | dict.fromkeys(self.slices, "string") | self.fields
+        return self._kinds[decided]
 
     def read_rows(self, rows: Sequence[Row]) -> PredictionBatch:
         """Turn recorded rows into columns; ids and instants were settled when they were recorded."""

@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 
 Item = Row | PredictionBatch
 
-FREE_BYTES: Final = 512
-"""Bytes of texts, lists and arrays that any row may hold: with the rest of it about a kilobyte."""
+ROW_BYTES: Final = 1024
+"""What an ordinary row is taken to hold; six short fields take two thirds of it."""
+_FREE_TEXT: Final = 512
+"""Characters that an ordinary row may hold."""
+_FREE_BYTES: Final = 768
+"""Bytes of fields that an ordinary row may hold: its id, instant and tuple take the rest of a kilobyte."""
+_MANY: Final = 20
+"""Fields beyond which a row is measured: each takes a hundred bytes, whatever is in it."""
 
 _FLAT: Final = frozenset({float, bool, type(None), np.float64, np.float32, np.int64, np.bool_})
 """Kinds of values that are of one small size."""
@@ -32,6 +38,8 @@ def is_light(fields: Mapping[str, Any]) -> bool:
 
     What it looks at first is what there is most of: of a record this was a third, and is a fifth.
     """
+    if len(fields) > _MANY:
+        return False
     size = 0
     for value in fields.values():
         kind = type(value)
@@ -39,27 +47,29 @@ def is_light(fields: Mapping[str, Any]) -> bool:
             size += len(value)
         elif kind is not float and kind not in _FLAT and not (kind is int and -_WORD < value < _WORD):
             return False
-    return size <= FREE_BYTES
+    return size <= _FREE_TEXT
 
 
 def large_bytes(fields: Mapping[str, Any]) -> int:
-    """What the values of a row hold beyond what any row may, in bytes; 0 for an ordinary one."""
-    size = 0
-    for value in fields.values():
-        size += len(value) if type(value) is str else 0 if type(value) in _FLAT else sys.getsizeof(value)
-    return size if size > FREE_BYTES else 0
+    """What the fields of a row hold, in bytes; 0 for an ordinary row, which is taken to hold `ROW_BYTES`."""
+    values = fields.values()
+    scores = sum(sum(map(sys.getsizeof, value)) for value in values if isinstance(value, list))
+    size = sys.getsizeof(fields) + sum(map(sys.getsizeof, values)) + scores
+    return size if size > _FREE_BYTES else 0
 
 
 class RecordBuffer:
-    """Rows and batches in the order in which they came; appending a row takes no lock.
+    """Rows and batches in the order in which they came; appending an ordinary row takes no lock.
+
+    What was taken out counts until it is let go: it is in memory as long as it is worked off.
 
     Args:
         capacity: Rows that it holds; threads that append at the same instant may exceed it by one row each.
-        most_bytes: Bytes that batches and large rows hold together.
+        most_bytes: Bytes that it holds, of which each row and each batch takes `ROW_BYTES` and what is large in it.
     """
 
     def __init__(self, capacity: int, most_bytes: int) -> None:
-        self.capacity = capacity
+        self.capacity = max(1, min(capacity, most_bytes // ROW_BYTES))
         self.most_bytes = most_bytes
         self.clear()
 
@@ -68,14 +78,18 @@ class RecordBuffer:
         self._items: deque[Item] = deque()
         self._rows_in_batches = 0  # beyond one each, which the length counts
         self._bytes = 0  # of what is large
+        self._taken, self._taken_rows, self._taken_bytes = 0, 0, 0  # of the above, what is worked off
         self._lock = threading.Lock()
+        self._make_room()
 
     def close(self) -> None:
         """Take nothing any more."""
-        self.capacity = 0
+        with self._lock:
+            self.capacity = 0
+            self._make_room()
 
     def __len__(self) -> int:
-        return len(self._items) + self._rows_in_batches
+        return len(self._items) + self._taken + self._rows_in_batches
 
     def append(self, row: Row) -> int:
         """Take a row, if there is room.
@@ -83,13 +97,13 @@ class RecordBuffer:
         Returns:
             Rows in the buffer; 0 if the row was not taken.
         """
-        filled = len(self._items) + self._rows_in_batches
-        if filled >= self.capacity:
+        waiting = len(self._items)
+        if waiting >= self._room:
             return 0
         if row[-1]:
             return self._append_large(row, 1, row[-1])
         self._items.append(row)
-        return filled + 1
+        return waiting + self._rows_in_batches + 1
 
     def append_batch(self, batch: PredictionBatch) -> int:
         """Take a batch of at least one row, if there is room for all of it; the result is as that of `append`."""
@@ -97,25 +111,43 @@ class RecordBuffer:
 
     def _append_large(self, item: Item, rows: int, size: int) -> int:
         with self._lock:
-            filled = len(self)
-            if filled + rows > self.capacity or self._bytes + size > self.most_bytes:
+            if len(self) + rows > self.capacity or self._held_bytes() + ROW_BYTES + size > self.most_bytes:
                 return 0
             self._rows_in_batches += rows - 1
             self._bytes += size
             self._items.append(item)
-            return filled + rows
+            self._make_room()
+            return len(self)
 
     def take(self) -> list[Item]:
-        """Take everything out that stands in it now."""
+        """Take everything out that stands in it now; it counts until `let_go`."""
         items = [self._items.popleft() for _ in range(len(self._items))]
         with self._lock:
-            self._rows_in_batches -= sum(len(item) - 1 for item in items if isinstance(item, PredictionBatch))
-            self._bytes -= sum(item.size if isinstance(item, PredictionBatch) else item[-1] for item in items)
+            self._taken += len(items)
+            self._taken_rows += sum(len(item) - 1 for item in items if isinstance(item, PredictionBatch))
+            self._taken_bytes += sum(item.size if isinstance(item, PredictionBatch) else item[-1] for item in items)
+            self._make_room()
         return items
+
+    def let_go(self) -> None:
+        """Count no longer what was taken out."""
+        with self._lock:
+            self._rows_in_batches -= self._taken_rows
+            self._bytes -= self._taken_bytes
+            self._taken, self._taken_rows, self._taken_bytes = 0, 0, 0
+            self._make_room()
 
     def usage(self) -> float:
         """Filled share, from 0 to 1, of rows or of bytes, whichever is more."""
-        return min(1.0, max(len(self) / self.capacity, self._bytes / self.most_bytes)) if self.capacity else 0.0
+        return min(1.0, max(len(self) / self.capacity, self._held_bytes() / self.most_bytes)) if self.capacity else 0.0
+
+    def _held_bytes(self) -> int:
+        return (len(self._items) + self._taken) * ROW_BYTES + self._bytes
+
+    def _make_room(self) -> None:
+        """Work out how many items may wait: an ordinary row asks for nothing else."""
+        rows = self.capacity - self._rows_in_batches
+        self._room = min(rows, (self.most_bytes - self._bytes) // ROW_BYTES) - self._taken
 
 
 def batches_of(items: Iterable[Item], schema: RowSchema) -> tuple[list[PredictionBatch], list[Exception]]:

@@ -217,6 +217,7 @@ class Pipeline:
                 batches.append(batch)
             added = [self._add(each) for each in batches]
             written = self._write([each for each in batches if len(each)])
+            self._buffer.let_go()
         self._faults.log_when_due()
         return all(added) and written
 
