@@ -68,7 +68,8 @@ def check(monitoring: str, since: datetime | None, until: datetime | None, form:
 
     Reads the prediction log and the labels that were applied, adds up as if nothing had been summed before, and prints
     each sum that differs: stored is the ledger's, computed is what it should be. Also looks whether every block can be
-    decoded, whether the versions of the runs follow each other, and what waits or was refused in the outbox. Changes
+    decoded, whether the versions of the runs follow each other, and what waits or was refused in the outbox. Values of
+    exact measures are no function of sums: they are not computed again, and the output names those measures. Changes
     nothing, and may run beside evaluations. The time it takes is that of the windows it computes: --since and --until
     choose some.
 

@@ -1,15 +1,16 @@
-"""Prefect's API for the tests of the flows."""
+"""Prefect's API for the tests of the flows: on its own, or with all that `prefect server` serves."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from otel_ml_metrics.telemetry.receiver import Receiver
 from tests.flows.material import Material, lay_down
+from tests.flows.serving import running_prefect, server_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,3 +40,18 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
         for name, value in receiver.environment.items():
             monkeypatch.setenv(name, value)
         yield receiver
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Start `prefect server` on a free port with a home of its own; gives the environment that leads there."""
+    environ = server_environment(tmp_path_factory.mktemp("prefect"))
+    with running_prefect(environ):
+        yield environ
+
+
+@pytest.fixture(scope="module")
+def server(prefect_server: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Lead the tests of a module to that server, instead of to the API of the harness; gives its environment."""
+    with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
+        yield prefect_server

@@ -45,7 +45,7 @@ def server_environment(home: Path, **settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def prefect_server(environ: Mapping[str, str]) -> Iterator[int]:
+def running_prefect(environ: Mapping[str, str]) -> Iterator[int]:
     """Run `prefect server` until the block ends; gives its process id once it answers."""
     log = Path(environ["PREFECT_HOME"]) / "server.log"
     with running([PREFECT, "server", "start", "--host", "127.0.0.1"], environ=environ, log=log) as process:

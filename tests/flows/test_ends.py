@@ -18,7 +18,7 @@ from otel_ml_metrics.checks.asking import AUTH, ask
 from otel_ml_metrics.checks.prefect_api import look_at_prefect
 from otel_ml_metrics.flows.evaluate_labels import evaluate_labels
 from tests.flows.material import SETTLED, lay_down
-from tests.flows.serving import POLL, SERVED, deployment_of, prefect_server, server_environment
+from tests.flows.serving import POLL, SERVED, deployment_of, running_prefect, server_environment
 from tests.flows.stage import AFTER_COMMIT, BEFORE_COMMIT, PATIENCE, Stage
 from tests.patience import eventually
 from tests.programs import running
@@ -54,7 +54,7 @@ class Machine:
 
     def boot(self) -> None:
         """Start the server, and serve the flows; none of them runs by a schedule."""
-        self._groups = [self._programs.enter_context(prefect_server(self.environ))]
+        self._groups = [self._programs.enter_context(running_prefect(self.environ))]
         serve = [sys.executable, "-m", "otel_ml_metrics.flows.serve", str(self.stage.material.monitoring)]
         command = [*serve, *(f"--{flow}={NEVER}" for flow in SCHEDULED)]
         log = self.stage.material.folder / "serving.log"

@@ -12,10 +12,9 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.client.schemas.filters import FlowRunFilterStateType as StateTypes
 from prefect.client.schemas.objects import StateType
 from prefect.deployments import run_deployment
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.flows.material import SETTLED
-from tests.flows.serving import DEADLINE, POLL, PREFECT, SERVED, deployment_of, prefect_server, server_environment
+from tests.flows.serving import DEADLINE, POLL, PREFECT, SERVED, deployment_of
 from tests.patience import eventually
 from tests.programs import CHECKOUT, running
 
@@ -29,14 +28,6 @@ if TYPE_CHECKING:
     from tests.flows.material import Material
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Start `prefect server`; gives the environment that leads there."""
-    environ = server_environment(tmp_path_factory.mktemp("prefect"))
-    with prefect_server(environ), temporary_settings({PREFECT_API_URL: environ["PREFECT_API_URL"]}):
-        yield environ
 
 
 @pytest.fixture
