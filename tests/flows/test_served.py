@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, cast
@@ -99,3 +100,28 @@ def test_a_served_deployment_is_triggered_and_completes(
         assert run.state.is_completed(), f"{run.state}\n{log}"
         assert run.name == "flight-delay as of 2013-04-04T00:00:00Z"
         assert material.ledger.exists()
+
+
+@pytest.mark.timeout(300)
+def test_a_run_is_a_span_that_leads_to_it(server: dict[str, str], material: Material, tmp_path: Path) -> None:
+    """One of ours, below Prefect's own span of the run: from a trace to the run in the UI, and back."""
+    written = tmp_path / "spans.json"
+
+    subprocess.run(
+        [sys.executable, "-m", "tests.flows.traced", str(material.monitoring), str(written)],
+        env=server,
+        cwd=CHECKOUT,
+        timeout=DEADLINE,
+        check=True,
+    )
+
+    told = json.loads(written.read_text(encoding="utf-8"))
+    (ours,) = (span for span in told["spans"] if span["name"] == "evaluate-labels")
+    (around,) = (span for span in told["spans"] if span["context"]["span_id"] == ours["parent_id"])
+    assert ours["attributes"] == {
+        "prefect.flow_run.id": told["run"],
+        "prefect.flow_run.name": "flight-delay as of 2013-04-04T00:00:00Z",
+        "ml.flow.outcome": "completed",
+    }
+    assert around["attributes"]["prefect.run.id"] == told["run"]
+    assert {span["context"]["trace_id"] for span in told["spans"]} == {ours["context"]["trace_id"]}
