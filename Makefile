@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak quick lint format check coverage constraints tools tools-with-own-go clean
+.PHONY: help demo test soak quick screenshots lint format check coverage constraints tools tools-with-own-go clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,11 @@ soak: $(READY) ## the same laws, kills and lives as make test, for an hour
 
 quick: $(READY) ## the tests of a few seconds: no server, no package registry
 	$(BIN)/pytest -m 'not (end_to_end or postgresql or prefect or registry or slow)' $(ARGS)
+
+screenshots: $(READY) ## the pictures of the README, taken by the tests that look at pages in Chromium
+	@rm -rf build/screenshots && mkdir -p build/screenshots docs/images
+	SCREENSHOTS=build/screenshots $(BIN)/pytest -m browser tests/flows tests/report
+	@cp build/screenshots/prefect-picture.png build/screenshots/report.png docs/images
 
 lint: $(READY) ## style, format, types, layers
 	$(BIN)/ruff check .

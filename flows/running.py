@@ -23,7 +23,8 @@ from otel_ml_metrics.evaluation_report import Report
 from otel_ml_metrics.evaluator import Evaluator
 
 from .paging import page
-from .telling import publish, told
+from .showing import publish
+from .telling import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +129,7 @@ def send_kept_points(monitoring: str, as_of: datetime) -> Report:
 
 
 def finish(report: Report, *, monitoring: str, send_for: int, remark: str = "") -> State[Report]:
-    """Send what the endpoint did not take at once, tell of breaches, publish the table, and say how it went.
+    """Send what the endpoint did not take at once, tell of breaches, publish table and picture, and say how it went.
 
     Args:
         report: What the evaluator did.

@@ -1,24 +1,16 @@
-"""The report of a run in the words of an operator: the message of its final state, and a table in the UI."""
+"""The report of a run in the words of an operator: the message of its final state, and how names are spelled."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
-
-from prefect.artifacts import create_table_artifact
+from typing import TYPE_CHECKING
 
 from otel_ml_metrics.instants import iso
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from otel_ml_metrics.evaluation_report import Report, Value
-
-MOST_ROWS: Final = 99
-"""Rows of a table artifact: every run leaves its own in Prefect's database."""
-
-MOST_ALERTS: Final = 20
-"""Breaches that stand above the table; the events have them all."""
+    from otel_ml_metrics.evaluation_report import Report
 
 
 def told(report: Report, *, kept: int) -> str:
@@ -43,59 +35,6 @@ def told(report: Report, *, kept: int) -> str:
     if report.rejected_rows_file:
         parts.append(f"bad label rows are kept aside in {report.rejected_rows_file}")
     return "; ".join(parts)
-
-
-def publish(report: Report, *, message: str, monitoring: str) -> None:
-    """Leave a table of the values as an artifact, keyed by the evaluation, so that its runs line up in the UI."""
-    if not report.values:
-        return
-    shown = sorted(report.values, key=whole_first)[:MOST_ROWS]
-    labels = ", ".join(f"{count} {status}" for status, count in report.labels.items() if count)
-    lines = [
-        f"**{report.evaluation}** (model `{report.model}`), ledger version {report.ledger_version}.",
-        f"{message}.",
-        f"Labels so far: {labels or 'none'}; {report.waiting} wait for their prediction.",
-    ]
-    lines += [f"- **{each.alert.name}** ({each.alert.severity}): {each.told}" for each in report.breaches[:MOST_ALERTS]]
-    if len(shown) < len(report.values):
-        lines.append(
-            f"The first {len(shown)} of {len(report.values)} values, whole windows first. All of them:"
-            f" `otel-ml-metrics evaluate {monitoring} --as-of {at(report.as_of)} --format json`"
-        )
-    create_table_artifact(
-        key=slug(report.evaluation), table=[row(value) for value in shown], description="\n\n".join(lines)
-    )
-
-
-def whole_first(value: Value) -> tuple[int, float, str, str, str, str]:
-    """Sort key of the table: values of all rows before slices, new windows before old ones."""
-    return (
-        len(value.slice),
-        -value.window_end.timestamp(),
-        value.measure,
-        value.maturity,
-        value.variant or "",
-        str(sorted(value.slice.items())),
-    )
-
-
-def row(value: Value) -> dict[str, object]:
-    """Give one value as a row of the table."""
-    return {
-        "window": f"{at(value.window_start)} to {at(value.window_end)}",
-        "maturity": value.maturity,
-        "slice": ", ".join(f"{field}={name}" for field, name in value.slice.items()) or "all",
-        "version": value.version or "",
-        "variant": value.variant or "",
-        "measure": value.measure,
-        "value": value.value,
-        "lower": value.lower,
-        "upper": value.upper,
-        "unit": value.unit,
-        "coverage": value.coverage,
-        "support": value.support,
-        "stage": value.stage,
-    }
 
 
 def slug(name: str) -> str:

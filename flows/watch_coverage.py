@@ -18,7 +18,8 @@ from otel_ml_metrics.coverage_watch import TOLERANCE, OpenWindow, Watch, watch
 from .measuring import observed
 from .punctuality import Every, gap, look, warn
 from .running import LEDGER_TASK, model_of
-from .telling import MOST_ROWS, at, slug
+from .showing import MOST_ROWS
+from .telling import at, slug
 
 COVERAGE_LAGS = "CoverageLags"
 """Name of the completed state of a run that found a window whose labels come in too slowly."""

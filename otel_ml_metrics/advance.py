@@ -216,7 +216,9 @@ class Advance:
         parts = [self._ledger.states(tiles - fresh).select(TILED_SUMS.names)]
         for tile in sorted(fresh):
             sums = self._states[tile]
-            parts.append(sums.append_column("tile_us", pa.array([tile] * len(sums), pa.int64())).cast(TILED_SUMS))
+            parts.append(
+                sums.append_column("tile_us", pa.repeat(pa.scalar(tile, pa.int64()), len(sums))).cast(TILED_SUMS)
+            )
         return pa.concat_tables(parts)
 
     def report(self) -> Report:

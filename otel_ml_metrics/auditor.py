@@ -52,6 +52,8 @@ class Auditor(Evaluator):
     def check(self, *, since: datetime | None = None, until: datetime | None = None) -> LedgerCheck:
         """Compute windows again from log and applied labels, and compare every sum; look for damage everywhere.
 
+        The values of exact measures are no function of sums, and are not computed again.
+
         Args:
             since: Start of the range by prediction time, with its zone; default: from the first window on.
             until: End of it, not included; default: to the last window.
@@ -185,6 +187,7 @@ class Auditor(Evaluator):
                 if span.unreadable is not None
             ),
             problems=(*self._ledger.database.problems(), *problems),
+            unchecked=tuple(measure.name for measure in self._evaluation.exact),
             outbox=outbox.counts(),
             refusals=tuple(outbox.refusals()),
         )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from otel_ml_metrics.attribution.tables import rows_where, slice_text
 from otel_ml_metrics.instants import from_us, iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
+
+    import pyarrow as pa
 
     from otel_ml_metrics.ledger.commit import WindowCommit
 
@@ -127,6 +130,10 @@ class History:
         last = {move.series: move for move in self.moves}
         return tuple(move for move in last.values() if move.value is not None)
 
+    def settled_by(self, as_of: datetime) -> tuple[Move, ...]:
+        """The values as they stood at an instant, by the runs up to then."""
+        return replace(self, moves=tuple(move for move in self.moves if move.as_of <= as_of)).settled
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON; instants are ISO 8601 in UTC."""
         return {
@@ -182,14 +189,17 @@ class Narrator:
     def _moves(self, commits: Sequence[WindowCommit]) -> Iterator[Move]:
         known: dict[tuple[Any, ...], float | None] = {}
         for commit in commits:
-            for row in [] if commit.movement.moves is None else commit.movement.moves.to_pylist():
-                chosen = json.loads(row["slice"])
-                if self.measure not in {None, row["measure"]} or self.slice not in (None, chosen):
-                    continue
+            for row in [] if commit.movement.moves is None else self._meant(commit.movement.moves).to_pylist():
                 series = (commit.window_us, *(row[name] for name in _SERIES))
                 event = "undefined" if row["value"] is None else "revised" if series in known else "final"
-                yield self._move(commit, row, chosen, event=event, before=known.get(series))
+                yield self._move(commit, row, json.loads(row["slice"]), event=event, before=known.get(series))
                 known[series] = row["value"]
+
+    def _meant(self, moves: pa.Table) -> pa.Table:
+        """Those of the measure and of the slice; rows become Python's one by one, and there may be very many."""
+        if self.measure is not None:
+            moves = rows_where(moves, "measure", self.measure)
+        return moves if self.slice is None else rows_where(moves, "slice", slice_text(self.slice))
 
     def _move(
         self,

@@ -98,6 +98,7 @@ class LedgerCheck:
         differences: The first of them.
         unread: What could not be computed again.
         problems: What is damaged, or contradicts itself.
+        unchecked: Exact measures, whose values no sum tells: they are not computed again.
         outbox: Points by status.
         refusals: Points that the receiver refused for good, by what it said.
     """
@@ -112,6 +113,7 @@ class LedgerCheck:
     differences: tuple[Difference, ...] = ()
     unread: tuple[Unread, ...] = ()
     problems: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
     outbox: Mapping[str, int] = field(default_factory=dict)
     refusals: tuple[Refusal, ...] = ()
 
@@ -136,6 +138,7 @@ class LedgerCheck:
             "differences": [each.to_dict() for each in self.differences],
             "unread": [each.to_dict() for each in self.unread],
             "problems": list(self.problems),
+            "unchecked": list(self.unchecked),
             "outbox": dict(self.outbox),
             "refusals": [asdict(each) for each in self.refusals],
         }

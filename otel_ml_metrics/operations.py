@@ -11,6 +11,7 @@ Both columns of the table must give the same bits. Three facts shape it:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
@@ -29,6 +30,10 @@ Takes = Literal["numbers", "booleans", "alike", "choice", "anything"]
 CALL: Final = 8
 LARGEST: Final = 2.0**90
 """Beyond this magnitude (1.2e27) a value counts as not finite: so a single row can never break a 128-bit sum."""
+
+
+_MAXIMUM_WITH_NUMBER: Final = re.compile(r"greatest\(.*, ([0-9.e+-]+)\)")
+"""What `maximum(…, 1e-15)` is in SQL: an infix around it would be in parentheses, and so is a negative number."""
 
 
 class Evaluated(NamedTuple):
@@ -227,6 +232,14 @@ def is_present(values: Array, defined: Mask) -> Mask:
     return defined | np.zeros(values.shape, np.bool_)
 
 
+def _ln_sql(operand: Operand) -> str:
+    """A maximum with a positive number is positive, so it needs no guard, which takes longer than the logarithm."""
+    least = _MAXIMUM_WITH_NUMBER.fullmatch(operand.sql)
+    if least is not None and float(least[1]) > 0:
+        return f"ln({operand.sql})"
+    return f"ln(CASE WHEN {operand.sql} > 0e0 THEN {operand.sql} END)"
+
+
 def _sqrt_sql(operand: Operand) -> str:
     """A root is never negative, so the root of a root needs no guard, and is not written twice."""
     is_root = operand.sql.startswith("sqrt(")  # whatever is made of a root by an infix is in parentheses
@@ -288,7 +301,7 @@ OPERATORS: Final[dict[str, Operator]] = {
     "floor": _function("floor", np.floor),
     "exp": _function("exp", np.exp),
     "ln": Operator(
-        "ln({0})", "numbers", "number", np.log, _template("ln(CASE WHEN {0} > 0e0 THEN {0} END)"),
+        "ln({0})", "numbers", "number", np.log, _ln_sql,
         defined=lambda values, masks: masks[0] & ~(values[0] <= 0), may_miss=lambda x: not (x and x > 0),
         copies=2, arity=1,
     ),

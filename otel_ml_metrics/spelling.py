@@ -29,6 +29,16 @@ def arm_names(arms: Iterable[Arm]) -> dict[Arm, str]:
     return {arm: f"{arm[1] or MISSING} {arm[0] or MISSING}" for arm in known}
 
 
+def measure_name(name: str, unit: str) -> str:
+    """Name a measure, with its unit where it has one.
+
+    >>> measure_name("log_loss", "nat"), measure_name("roc_auc", "1"), measure_name("positives", "{prediction}")
+    ('log loss, nat', 'roc auc', 'positives')
+    """
+    spoken = name.replace("_", " ")
+    return spoken if unit == "1" or unit.startswith("{") else f"{spoken}, {unit}"
+
+
 def minute(instant: datetime) -> str:
     """Write an instant in UTC, to the minute."""
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M}Z"

@@ -235,7 +235,7 @@ class Surveyor(Evaluator):
         tiles = pa.array([tile for tile, window in mine.items() if window in set(chosen)], pa.int64())
         pooled = states.filter(pc.is_in(states.column("tile_us"), value_set=tiles))
         at = pooled.schema.get_field_index("tile_us")
-        pooled = pooled.set_column(at, "tile_us", pa.array([first] * len(pooled), pa.int64()))
+        pooled = pooled.set_column(at, "tile_us", pa.repeat(pa.scalar(first, pa.int64()), len(pooled)))
         judgements = [
             Judgement(first, self._evaluation.maturities[-1], self._calendar.end_of(first), is_final=True),
         ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 if TYPE_CHECKING:
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 HERE: Final = frozenset({"127.0.0.1", "localhost", "::1", None})
-SCREENSHOTS: Final = "OTEL_ML_METRICS_SCREENSHOTS"
-"""Names a folder: where it is set, tests leave their pictures there."""
+SCREENSHOTS: Final = "SCREENSHOTS"
+"""Names a folder: where it is set, tests leave their pictures there. Not `OTEL_`: tests run without those."""
+
+COLOURS: Final = 128
+"""Of a picture that is kept: no eye finds the rest, and it takes half of the room."""
 
 PATIENCE: Final = 60_000.0
 """Milliseconds that a page is waited for; two busy cores take their time."""
@@ -45,7 +49,10 @@ class Visit:
         """Take a picture where the environment names a folder for it; options as for Playwright's screenshot."""
         folder = os.environ.get(SCREENSHOTS)
         if folder:
-            self.page.screenshot(path=Path(folder) / f"{name}.png", **options)
+            path = Path(folder) / f"{name}.png"
+            self.page.screenshot(path=path, **options)
+            with Image.open(path) as taken:
+                taken.convert("RGB").quantize(COLOURS).save(path, optimize=True)
 
     def pass_on(self, route: Route) -> None:
         """Let a request through, or not where it would leave this machine."""

@@ -95,7 +95,7 @@ def bounded_tiles(sums: pa.Table) -> pa.Table:
     parts = []
     for tile in distinct(sums, "tile_us"):
         part = bounded(rows_where(sums, "tile_us", tile).select(SUMS.names))
-        parts.append(part.append_column("tile_us", pa.array([tile] * len(part), pa.int64())))
+        parts.append(part.append_column("tile_us", pa.repeat(pa.scalar(tile, pa.int64()), len(part))))
     return pa.concat_tables(parts)
 
 

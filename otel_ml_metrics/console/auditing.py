@@ -11,7 +11,7 @@ import click
 
 from otel_ml_metrics.console.ledger_tables import show_check, show_repair
 from otel_ml_metrics.console.progress import Stages
-from otel_ml_metrics.console.terms import INSTANT, Exit, needing
+from otel_ml_metrics.console.terms import INSTANT, Exit, format_option, monitoring_argument, needing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,6 @@ Format = Literal["table", "json"]
 
 _EXITS = {"equal": Exit.DONE, "differs": Exit.UNEXPECTED, "unreadable": Exit.FIX}
 
-_monitoring = click.argument("monitoring", type=click.Path())
 _since = click.option(
     "--since",
     type=INSTANT,
@@ -34,14 +33,7 @@ _since = click.option(
 _until = click.option(
     "--until", type=INSTANT, help="End of the range, not included, written alike.  [default: the last]"
 )
-_format = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="table: for people. json: everything, instants in ISO 8601.",
-)
+_format = format_option(json="everything, instants in ISO 8601")
 
 
 @click.group()
@@ -67,7 +59,7 @@ def ledger() -> None:
 
 
 @ledger.command()
-@_monitoring
+@monitoring_argument
 @_since
 @_until
 @_format
@@ -76,7 +68,8 @@ def check(monitoring: str, since: datetime | None, until: datetime | None, form:
 
     Reads the prediction log and the labels that were applied, adds up as if nothing had been summed before, and prints
     each sum that differs: stored is the ledger's, computed is what it should be. Also looks whether every block can be
-    decoded, whether the versions of the runs follow each other, and what waits or was refused in the outbox. Changes
+    decoded, whether the versions of the runs follow each other, and what waits or was refused in the outbox. Values of
+    exact measures are no function of sums: they are not computed again, and the output names those measures. Changes
     nothing, and may run beside evaluations. The time it takes is that of the windows it computes: --since and --until
     choose some.
 
@@ -99,7 +92,7 @@ def check(monitoring: str, since: datetime | None, until: datetime | None, form:
 
 
 @ledger.command()
-@_monitoring
+@monitoring_argument
 @click.option(
     "-o",
     "--output",
@@ -133,7 +126,7 @@ def export(monitoring: str, folder: Path) -> None:
 
 
 @ledger.command()
-@_monitoring
+@monitoring_argument
 @_since
 @_until
 @click.option("--resend", is_flag=True, help="Let points that the endpoint refused for good wait again, and send them.")

@@ -10,18 +10,12 @@ from rich import box
 from rich.table import Table
 
 from otel_ml_metrics.console.tables import plain_console
+from otel_ml_metrics.console.terms import format_option
 from otel_ml_metrics.measures import catalogue as entries
 
 
 @click.command()
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "markdown", "json"]),
-    default="table",
-    show_default=True,
-    help="table: an overview; markdown: the whole page, with formulas and sources; json: everything as data.",
-)
+@format_option(table="an overview", markdown="the whole page, with formulas and sources", json="everything as data")
 def catalogue(form: str) -> None:
     """List every measure and every metric, with name, unit, direction, range, formula and undefined rule.
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otel_ml_metrics.console.tables import plain_console
-from otel_ml_metrics.console.terms import Exit, needing
+from otel_ml_metrics.console.terms import Exit, format_option, needing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,14 +27,7 @@ _UNWRAPPED: Final = 10_000
 
 @click.command()
 @click.argument("monitoring", type=click.Path(), default="monitoring.yaml")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help='table: for people. json: {"findings": [{"subject", "verdict", "told", "fix"}, ...], "failed": number}.',
-)
+@format_option(json='{"findings": [{"subject", "verdict", "told", "fix"}, ...], "failed": number}')
 def check(monitoring: str, form: Literal["table", "json"]) -> None:
     """Say whether scheduled evaluations can work, and what to do where they cannot.
 

@@ -11,7 +11,7 @@ import click
 
 from otel_ml_metrics.console.progress import Stages
 from otel_ml_metrics.console.tables import labels_line, plain_console, show_values
-from otel_ml_metrics.console.terms import Exit, needing
+from otel_ml_metrics.console.terms import Exit, format_option, needing
 from otel_ml_metrics.instants import Duration
 
 if TYPE_CHECKING:
@@ -37,14 +37,7 @@ PAGE: Final = "report.html"
     help="Folder for everything that the demo writes. It stays; the next demo replaces it. One that holds anything else"
     " is refused.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="table: windows by measures, champion against challenger. json: every value, as `evaluate` gives them.",
-)
+@format_option(table="windows by measures, champion against challenger", json="every value, as `evaluate` gives them")
 def demo(days: int, seed: int, keep: Path, form: Literal["table", "json"]) -> None:
     """Run the whole loop on real flights, embedded, in under two minutes.
 

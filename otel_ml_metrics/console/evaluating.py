@@ -9,7 +9,7 @@ import click
 
 from otel_ml_metrics.console.progress import Stages
 from otel_ml_metrics.console.tables import show_report
-from otel_ml_metrics.console.terms import INSTANT, Exit, needing
+from otel_ml_metrics.console.terms import INSTANT, Exit, format_option, monitoring_argument, needing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,15 +20,7 @@ if TYPE_CHECKING:
 
 Format = Literal["table", "json"]
 
-monitoring_argument = click.argument("monitoring", type=click.Path())
-format_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="table: windows by measures. json: every value with its interval, slice, support and coverage.",
-)
+_format = format_option(table="windows by measures", json="every value with its interval, slice, support and coverage")
 
 
 @click.command()
@@ -41,7 +33,7 @@ format_option = click.option(
     "  [default: now]",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would become final; commit nothing, send nothing.")
-@format_option
+@_format
 def evaluate(monitoring: str, as_of: datetime | None, form: Format, *, dry_run: bool) -> None:
     """Evaluate the labels that came in, and send what became final or changed.
 
@@ -73,7 +65,7 @@ def evaluate(monitoring: str, as_of: datetime | None, form: Format, *, dry_run: 
     help="Start of the range, by prediction time. ISO 8601 with its zone; a date means its midnight UTC.",
 )
 @click.option("--until", type=INSTANT, required=True, help="End of the range, not included, written alike.")
-@format_option
+@_format
 def backfill(monitoring: str, since: datetime, until: datetime, form: Format) -> None:
     """Evaluate a past range again, and send what differs.
 

@@ -36,6 +36,8 @@ def show_check(found: LedgerCheck) -> None:
             console.print(f"And {found.differing_sums - MOST_LINES:,} more: --format json lists up to 1,000.")
     else:
         console.print(f"{computed}: every sum is equal.")
+    if found.unchecked:
+        console.print(f"Not checked: the values of exact measures ({', '.join(found.unchecked)}).", soft_wrap=True)
     for span in found.unread:
         console.print(f"Not computed, {minute(span.since)} to {minute(span.until)}: {span.told}", soft_wrap=True)
     for problem in found.problems:

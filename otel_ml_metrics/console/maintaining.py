@@ -10,7 +10,7 @@ import click
 
 from otel_ml_metrics.console.progress import Stages
 from otel_ml_metrics.console.tables import plain_console
-from otel_ml_metrics.console.terms import needing
+from otel_ml_metrics.console.terms import format_option, monitoring_argument, needing
 from otel_ml_metrics.instants import Duration
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Grace(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
 
 
 @click.command()
-@click.argument("monitoring", type=click.Path())
+@monitoring_argument
 @click.option("--compact", is_flag=True, help="Merge the small files of each date. Without --retain, only that.")
 @click.option(
     "--retain",
@@ -54,14 +54,7 @@ class Grace(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
     help="How long files stay that are no longer part of the log, for runs and queries that still read them. Longer"
     " than any of them takes; 10m at least in an object store.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="table: for people. json: every merge with its rows and bytes.",
-)
+@format_option(json="every merge with its rows and bytes")
 def maintain(
     monitoring: str, form: Literal["table", "json"], *, compact: bool, retain: bool, dry_run: bool, grace: timedelta
 ) -> None:

@@ -9,7 +9,7 @@ import click
 
 from otel_ml_metrics.console.history_tables import show_history
 from otel_ml_metrics.console.progress import Stages
-from otel_ml_metrics.console.terms import INSTANT, needing
+from otel_ml_metrics.console.terms import INSTANT, format_option, monitoring_argument, needing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("monitoring", type=click.Path())
+@monitoring_argument
 @click.option("--measure", help="Moves of this measure only.  [default: all]")
 @click.option(
     "--window",
@@ -33,14 +33,7 @@ if TYPE_CHECKING:
     help="This slice only; repeat it for a slice that crosses fields.  [default: all rows in the table, every slice in"
     " JSON]",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="table: a line per move, and values by age. json: steps (commits by window), moves, and settled values.",
-)
+@format_option(table="a line per move, and values by age", json="steps (commits by window), moves, and settled values")
 def history(
     monitoring: str, measure: str | None, window: datetime | None, pairs: Sequence[str], form: Literal["table", "json"]
 ) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from otel_ml_metrics.console.evaluating import monitoring_argument
-from otel_ml_metrics.console.terms import INSTANT, needing
+from otel_ml_metrics.console.terms import INSTANT, monitoring_argument, needing
 
 if TYPE_CHECKING:
     from datetime import datetime

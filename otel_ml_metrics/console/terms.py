@@ -6,14 +6,16 @@ import re
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from otel_ml_metrics.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+Command = TypeVar("Command", bound="Callable[..., Any] | click.Command")
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -51,6 +53,22 @@ class Instant(click.ParamType):  # type: ignore[type-arg]  # generic in newer ve
 
 
 INSTANT: Final = Instant()
+
+monitoring_argument: Final = click.argument("monitoring", type=click.Path())
+
+
+def format_option(*, json: str, table: str = "for people", markdown: str | None = None) -> Callable[[Command], Command]:
+    """The option `--format`, which a command takes as `form`; the texts say what each form holds."""
+    forms = {"table": table, "markdown": markdown, "json": json}
+    told = {form: text for form, text in forms.items() if text is not None}
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(list(told)),
+        default="table",
+        show_default=True,
+        help=" ".join(f"{form}: {text}." for form, text in told.items()),
+    )
 
 
 @contextmanager

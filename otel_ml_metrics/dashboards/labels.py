@@ -1,4 +1,4 @@
-"""The dashboard of labels: do they come, how late, how many predictions have one, and how far is the evaluation?"""
+"""The dashboard of labels: do they come, how late, for how many predictions, and do the runs that take them keep up?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from otel_ml_metrics.dashboards import variables
 from otel_ml_metrics.dashboards.frame import Frame
 from otel_ml_metrics.dashboards.panels import Query, distribution, lines, number
 from otel_ml_metrics.dashboards.promql import (
+    FLOW,
+    FLOW_OUTCOME,
     LOOKBACK,
     MATURITY,
     OF_GROUP,
@@ -21,6 +23,7 @@ from otel_ml_metrics.dashboards.promql import (
     lagging,
     named,
     quantile,
+    selector,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from otel_ml_metrics.semconv import MetricDefinition
 
 _END: Final = named(semconv.EVALUATION_WINDOW_END)
+_DURATION: Final = named(semconv.FLOW_DURATION)
 _AGE: Final = f"{{{{{VARIANT}}}}} at {{{{{MATURITY}}}}}"
 
 
@@ -50,6 +54,7 @@ def labels(subject: Subject) -> Dashboard:
     frame.row("Delay", *_delay())
     frame.row("What became of labels", *_outcomes())
     frame.row("What values had to do without", *_left_out())
+    frame.row("Runs of the flows", *_runs())
     return frame.built()
 
 
@@ -180,5 +185,32 @@ def _left_out() -> list[Panel]:
             "Slices told as one",
             "Beyond the number that is told apart.",
             Query(f"max by ({VARIANT}) ({folded})", f"{{{{{VARIANT}}}}}"),
+        ),
+    ]
+
+
+def _runs() -> list[Panel]:
+    runs = f"sum by ({FLOW}, {FLOW_OUTCOME}) (count_over_time({selector(_DURATION, *OF_JOB)}[{LOOKBACK}]))"
+    durations = f"max by ({FLOW}, {FLOW_OUTCOME}) ({lagging(_DURATION, *OF_JOB)})"
+    lateness = f"max by ({FLOW}) ({lagging(named(semconv.FLOW_LATENESS), *OF_JOB)})"
+    taken = f"max by ({FLOW}) ({lagging(named(semconv.FLOW_LABELS), *OF_JOB)})"
+    age = f"max({lagging(named(semconv.FLOW_LEDGER_AGE), *OF_JOB)})"
+    ended = f"{{{{{FLOW}}}}} {{{{{FLOW_OUTCOME}}}}}"
+    return [
+        lines("Runs", "By how they ended, within the time that values stand for.", Query(runs, ended)),
+        lines("Time of a run", "Of the last one that ended so.", Query(durations, ended), unit="s"),
+        lines(
+            "Lateness",
+            "From the instant for which a run was scheduled to its start.",
+            Query(lateness, f"{{{{{FLOW}}}}}"),
+            unit="s",
+        ),
+        lines("Labels of a run", "How many the last one took.", Query(taken, f"{{{{{FLOW}}}}}")),
+        lines(
+            "Age of the ledger",
+            "As the last run found it; keep-alive looks every few minutes. A straight rise: nobody evaluates.",
+            Query(age, "age"),
+            unit="s",
+            width=24,
         ),
     ]

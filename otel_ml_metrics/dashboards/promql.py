@@ -35,6 +35,8 @@ STATUS: Final = attribute(semconv.LABEL_STATUS)
 WINDOW: Final = attribute(semconv.EVALUATION_WINDOW)
 MATURITY: Final = attribute(semconv.EVALUATION_MATURITY)
 STAGE: Final = attribute(semconv.EVALUATION_STAGE)
+FLOW: Final = attribute(semconv.FLOW_NAME)
+FLOW_OUTCOME: Final = attribute(semconv.FLOW_OUTCOME)
 SLICE_PREFIX: Final = attribute(semconv.SLICE_PREFIX)
 
 LOOKBACK: Final = "$lookback"

@@ -56,6 +56,7 @@ measures:
   - recall
   - roc_auc
   - log_loss
+  - expected_calibration_error
   - name: missed_refunds
     unit: USD
     sum: fare * (label & ~prediction)

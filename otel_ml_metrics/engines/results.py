@@ -26,7 +26,7 @@ def long_form(wide: pa.Table, names: Sequence[str], slice_fields: Sequence[str])
         slice_fields: Fields that slice.
     """
     slices = _slices(wide, slice_fields)
-    bins = wide.column("_bin") if "_bin" in wide.column_names else pa.array([-1] * len(wide), pa.int16())
+    bins = wide.column("_bin") if "_bin" in wide.column_names else pa.repeat(pa.scalar(-1, pa.int16()), len(wide))
     parts = []
     for at, name in enumerate(names):
         value = wide.column(f"_s{at}").cast(pa.decimal128(38, 0))
@@ -36,7 +36,7 @@ def long_form(wide: pa.Table, names: Sequence[str], slice_fields: Sequence[str])
             "variant": wide.column("variant"),
             "slice": slices,
             "bucket": wide.column("_bucket").cast(pa.int64()),
-            "sum": pa.array([name] * len(wide), pa.string()),
+            "sum": pa.repeat(pa.scalar(name, pa.string()), len(wide)),
             "bin": bins.cast(pa.int16()),
             "value": value,
             "tile_us": wide.column("_tile_us").cast(pa.int64()),

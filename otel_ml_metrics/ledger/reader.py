@@ -107,7 +107,7 @@ class LedgerReader:
             for some in chosen(connection, table.c.tile_us, sorted(set(tiles) - self._overlooked)):
                 for tile, block in connection.execute(sa.select(table.c.tile_us, table.c.sums).where(some)):
                     sums = decode(block, f"block of sums of tile {tile}")
-                    blocks.append(sums.append_column("tile_us", pa.array([tile] * len(sums), pa.int64())))
+                    blocks.append(sums.append_column("tile_us", pa.repeat(pa.scalar(tile, pa.int64()), len(sums))))
         return pa.concat_tables(blocks) if blocks else TILED_SUMS.empty_table()
 
     def exact(self, windows: Iterable[int]) -> dict[int, pa.Table]:
@@ -227,7 +227,7 @@ class _Ahead(LedgerReader):
 
 
 def _dated(facts: pa.Table, date: str) -> pa.Table:
-    return facts.append_column("date", pa.array([date] * len(facts), pa.string()))
+    return facts.append_column("date", pa.repeat(pa.scalar(date, pa.string()), len(facts)))
 
 
 def _window_commit(row: sa.Row[Any]) -> WindowCommit:

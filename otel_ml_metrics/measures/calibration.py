@@ -13,7 +13,7 @@ import numpy as np
 
 from otel_ml_metrics.binning import LIMIT
 from otel_ml_metrics.expressions import col
-from otel_ml_metrics.measures.curves import BINARY, NEGATIVES, POSITIVES, SUPPORT, Curve, curve
+from otel_ml_metrics.measures.curves import BINARY, NEGATIVES, POSITIVES, SUPPORT, curve
 from otel_ml_metrics.measures.intervals import around
 from otel_ml_metrics.measures.measure import Interval, Measure, Undefined
 from otel_ml_metrics.measures.sums import Binned, Sum
@@ -65,8 +65,13 @@ class Reliability(NamedTuple):
         return float((self.share * self.prevalence).sum())
 
 
-def reliability(counts: Curve, scores: NDArray[Any]) -> Reliability:
+def reliability(totals: Totals) -> Reliability:
     """Merge score bins into groups of about as many rows; a bin is never split, so there may be fewer groups."""
+    return totals.derived(_reliability)
+
+
+def _reliability(totals: Totals) -> Reliability:
+    counts, scores = curve(totals), totals[SCORES]
     rows = (counts.positives + counts.negatives).astype(np.float64)
     filled = np.flatnonzero(rows)
     middles = (np.cumsum(rows[filled]) - rows[filled] / 2) / rows.sum()
@@ -77,7 +82,7 @@ def reliability(counts: Curve, scores: NDArray[Any]) -> Reliability:
 
 def columns_of(totals: Totals) -> dict[str, Any]:
     """The reliability table of some totals, which have a row, as plain columns."""
-    table = reliability(curve(totals), totals[SCORES])
+    table = reliability(totals)
     return {name: tuple(column.tolist()) for name, column in table._asdict().items()}
 
 
@@ -114,7 +119,7 @@ def _of_groups(
         tasks=BINARY,
         sums=(POSITIVES, NEGATIVES, SCORES),
         support=SUPPORT,
-        value_from=lambda totals: value(reliability(curve(totals), totals[SCORES])),
+        value_from=lambda totals: value(reliability(totals)),
         **(defaults | facts),
     )
 

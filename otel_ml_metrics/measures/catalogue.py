@@ -43,6 +43,9 @@ A task is `binary` unless it is declared: `multiclass` and `multilabel` with the
 in `quantiles` (there and for classes, the score is a list of numbers), `ranking` with the field `query` that says which
 rows belong together, or `regression`.
 
+The measures of fairness compare yes-or-no decisions, so they are for `binary` tasks alone: over several classes there
+is no one agreed meaning of them. There, compare the slices of a measure of one class (`of: dog`).
+
 In monitoring.yaml a measure is a name, `accuracy`, or a mapping:
 
 ```yaml

@@ -49,6 +49,10 @@ class Curve(NamedTuple):
 
 def curve(totals: Totals) -> Curve:
     """The counts of the two classes."""
+    return totals.derived(_curve)
+
+
+def _curve(totals: Totals) -> Curve:
     return Curve(totals[POSITIVES], totals[NEGATIVES])
 
 

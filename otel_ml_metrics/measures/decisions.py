@@ -43,6 +43,10 @@ class Confusion(NamedTuple):
 
 def confusion(totals: Totals) -> Confusion:
     """The confusion table, completed from its four sums without rounding: what is 0 has to stay 0."""
+    return totals.derived(_confusion)
+
+
+def _confusion(totals: Totals) -> Confusion:
     tp, fp, fn, rows = (totals.exact(each) for each in CONFUSION)
     return Confusion(*map(float, (tp, fp, fn, rows - tp - fp - fn)))
 

@@ -1,7 +1,8 @@
 """How alike a model treats groups of rows: rates of its decisions, compared over the values of a declared slice.
 
 As in fairlearn, a difference is that of the highest and the lowest rate, a ratio that of the lowest and the highest. A
-group in which a rate has no rows to count is left out of it; rows without a value of the slice are no group.
+group in which a rate has no rows to count is left out of it; rows without a value of the slice are no group. The
+criteria are about yes or no: over several classes none of them has one agreed meaning, so no other task has them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 State = Sum | Binned
 Counted = int | NDArray[Any]
+Derived = TypeVar("Derived")
 
 
 class Totals:
@@ -44,6 +45,14 @@ class Totals:
         self.by_slice = groups or {}
         self._stand_ins = stand_ins or {}
         self._factor = factor
+        self._derived: dict[Callable[[Totals], Any], Any] = {}
+
+    def derived(self, derive: Callable[[Totals], Derived]) -> Derived:
+        """What a function makes of these totals, made once: many measures read one table, or one curve."""
+        if derive not in self._derived:
+            self._derived[derive] = derive(self)
+        found: Derived = self._derived[derive]
+        return found
 
     @overload
     def __getitem__(self, state: Sum) -> float: ...

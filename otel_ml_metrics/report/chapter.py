@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from otel_ml_metrics.charts.palette import ARMS
-from otel_ml_metrics.spelling import arm_names
+from otel_ml_metrics.charts.arms import shown_arms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -51,15 +50,9 @@ class Chapter:
             pool=_pool_of(output, survey.pool),
             pairs={arms: _pool_of(output, pool) for arms, pool in survey.pairs.items() if arms[0][2] == output},
         )
-        last: dict[Arm, datetime] = {}
-        for value in mine.values:
-            last[_arm(value)] = max(value.window_start, last.get(_arm(value), value.window_start))
-        for gap in mine.gaps:
-            last[gap.arm[:2]] = max(gap.window_start, last.get(gap.arm[:2], gap.window_start))
-        names = arm_names(last)
-        newest = sorted(last, key=lambda arm: last[arm], reverse=True)[: len(ARMS)]
-        shown = {arm: name for arm, name in names.items() if arm in newest}
-        return cls(mine, output, shown, [name for arm, name in names.items() if arm not in shown], number)
+        served = [(_arm(value), value.window_start) for value in mine.values]
+        shown, unshown = shown_arms([*served, *((gap.arm[:2], gap.window_start) for gap in mine.gaps)])
+        return cls(mine, output, shown, unshown, number)
 
     @property
     def evaluation(self) -> Evaluation:

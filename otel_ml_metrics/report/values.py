@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from otel_ml_metrics.charts.history import draw_history
 from otel_ml_metrics.report.page import Card, Cell, Section, Table
 from otel_ml_metrics.semconv import STAGE_PROVISIONAL
-from otel_ml_metrics.spelling import MISSING, minute, number, window_name
+from otel_ml_metrics.spelling import MISSING, measure_name, minute, number, window_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,8 +84,7 @@ def by_age(chapter: Chapter) -> Section:
 
 def told(measure: Measure | Exact) -> str:
     """A measure by its name, with its unit where it has one."""
-    name = measure.name.replace("_", " ")
-    return name if measure.unit == "1" or measure.unit.startswith("{") else f"{name}, {measure.unit}"
+    return measure_name(measure.name, measure.unit)
 
 
 def interval(value: Value) -> str:

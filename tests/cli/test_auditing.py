@@ -66,6 +66,21 @@ def test_sums_that_differ_are_exit_code_1(wrong: Material, run: Run) -> None:
     assert {each["stored"] - each["computed"] for each in found["differences"]} == {1}
 
 
+def test_exact_measures_are_named_as_unchecked(material: Material, run: Run) -> None:
+    """Their values are no function of the sums that were compared, and nobody is to think they were."""
+    settings = material.monitoring.read_text(encoding="utf-8")
+    exact = "{name: surprise, unit: '{nat}', exact: log_loss, description: Mean surprise}"
+    declared = settings.replace("[accuracy, log_loss]", f"[accuracy, {exact}]")
+    material.monitoring.write_text(declared, encoding="utf-8")
+    assert run("evaluate", material.monitoring, "--as-of", "2013-04-04").exit_code == 0
+
+    shown = run("ledger", "check", material.monitoring)
+    plain = run("ledger", "check", material.monitoring, "--format", "json")
+
+    assert "Not checked: the values of exact measures (surprise)." in shown.stdout
+    assert json.loads(plain.stdout)["unchecked"] == ["surprise"]
+
+
 def test_a_segment_that_is_gone_is_exit_code_2(evaluated: Material, run: Run) -> None:
     """What cannot be computed again is told with its reason."""
     next((evaluated.folder / "predictions").glob("*/dt=2013-04-01/*.parquet")).unlink()

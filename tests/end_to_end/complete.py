@@ -64,6 +64,12 @@ def evaluated(service: str, now: datetime) -> Iterator[MetricsData]:
 
 
 def _points(time: int, count: int) -> Iterator[LaggingPoint]:
+    run = {
+        semconv.MODEL_NAME: MODEL,
+        semconv.FLOW_NAME: "evaluate-labels",
+        semconv.FLOW_OUTCOME: semconv.FLOW_COMPLETED,
+    }
+    yield from (LaggingPoint.gauge(metric, run, time, 1.0) for metric in semconv.FLOW_METRICS)
     for variant in VARIANTS:
         whose = {semconv.MODEL_NAME: MODEL, semconv.MODEL_VERSION: "1", semconv.MODEL_VARIANT: variant}
         for metric in semconv.LAGGING_METRICS:

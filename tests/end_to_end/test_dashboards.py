@@ -43,9 +43,10 @@ NOT_OF_THE_DEMO = {
         semconv.EVALUATION_UNDEFINED,
         semconv.EVALUATION_LEFT_OUT,
         semconv.EVALUATION_SLICES_FOLDED,
+        *semconv.FLOW_METRICS,
     )
 }
-"""It is a healthy classifier, and does not say how long it takes."""
+"""It is a healthy classifier, does not say how long it takes, and is evaluated here without flows."""
 
 
 @pytest.fixture(scope="module")

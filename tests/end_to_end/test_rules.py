@@ -30,6 +30,15 @@ DECLARED: list[dict[str, Any]] = [
     {"measure": "accuracy", "below": 0.8},
     {"measure": "accuracy", "drop": 0.1, "name": "worse"},
     {"measure": "accuracy", "drop": "10%", "name": "lost", "against": {"variant": "champion"}, "slices": ["region"]},
+    {"measure": "log_loss", "above": 0.6},
+    {"measure": "log_loss", "rise": "25%", "name": "unsure"},
+    {
+        "measure": "log_loss",
+        "rise": 0.1,
+        "name": "less_sure",
+        "variant": "challenger",
+        "against": {"variant": "champion"},
+    },
 ]
 
 
@@ -43,7 +52,7 @@ def evaluation(timestamps: str = "emit") -> Evaluation:
         ledger="sqlite:///ledger.db",
         attribution_window="1d",
         slices=["region"],
-        measures=["accuracy"],
+        measures=["accuracy", "log_loss"],
         timestamps=timestamps,
         alerts=DECLARED,
     )
@@ -88,6 +97,7 @@ def healthy() -> list[dict[str, str]]:
         series(f"ml_evaluation_support{{{ALL_ROWS}}}", "500x40"),
         series(f"ml_label_coverage_ratio{{{ALL_ROWS}}}", "0.9x40"),
         series(f"ml_evaluation_accuracy_ratio{{{ALL_ROWS}}}", "0.9x40"),
+        series(f"ml_evaluation_log_loss{{{ALL_ROWS}}}", "0.4x40"),
     ]
 
 
@@ -150,11 +160,21 @@ def test_the_first_loss_is_told(tools: Tools, tmp_path: Path, subject: Subject, 
     assert fired(tools, tmp_path, subject, [*healthy(), lost], at="10d") == {alert}
 
 
-def test_a_value_beyond_a_declared_threshold_calls(tools: Tools, tmp_path: Path) -> None:
-    """From the first window on, whatever it was before."""
-    low = with_changed("ml_evaluation_accuracy_ratio", "0.7x40")
+@pytest.mark.parametrize(
+    ("metric", "values", "alerts"),
+    [
+        ("ml_evaluation_accuracy_ratio", "0.7x40", {"accuracy_below"}),
+        ("ml_evaluation_log_loss", "0.7x40", {"log_loss_above"}),
+        ("ml_evaluation_log_loss", "0.6x40", set()),
+    ],
+)
+def test_a_value_beyond_a_declared_threshold_calls(
+    tools: Tools, tmp_path: Path, *, metric: str, values: str, alerts: set[str]
+) -> None:
+    """From the first window on, whatever it was before; one that equals its threshold is not beyond it."""
+    inputs = with_changed(metric, values)
 
-    assert fired(tools, tmp_path, subject_of(evaluation()), low, at="10d") == {"accuracy_below"}
+    assert fired(tools, tmp_path, subject_of(evaluation()), inputs, at="10d") == alerts
 
 
 @pytest.mark.parametrize(
@@ -164,7 +184,7 @@ def test_a_value_beyond_a_declared_threshold_calls(tools: Tools, tmp_path: Path)
 def test_a_value_with_little_behind_it_calls_nobody(tools: Tools, tmp_path: Path, metric: str, values: str) -> None:
     """A few rows, or the few whose labels came first, say nothing yet."""
     inputs = [
-        series(each["series"], "0.7x40") if each["series"].startswith("ml_evaluation_accuracy") else each
+        series(each["series"], "0.7x40") if re.match("ml_evaluation_(accuracy|log_loss)", each["series"]) else each
         for each in with_changed(metric, values)
     ]
 
@@ -188,6 +208,38 @@ def test_a_drop_against_the_window_before_calls(tools: Tools, tmp_path: Path) ->
     dropped = with_changed("ml_evaluation_accuracy_ratio", "0.99x37 0.85x3")
 
     assert fired(tools, tmp_path, subject_of(evaluation()), dropped, at="10d") == {"worse"}
+
+
+@pytest.mark.parametrize(
+    ("values", "alerts"), [("0.4x37 0.52x3", {"unsure"}), ("0.4x37 0.48x3", set()), ("0.52x37 0.4x3", set())]
+)
+def test_a_rise_against_the_window_before_calls(tools: Tools, tmp_path: Path, *, values: str, alerts: set[str]) -> None:
+    """By more than the share of the value before; neither a smaller one does, nor a fall."""
+    inputs = with_changed("ml_evaluation_log_loss", values)
+
+    assert fired(tools, tmp_path, subject_of(evaluation()), inputs, at="10d") == alerts
+
+
+def test_a_rise_is_seen_in_points_of_the_past(tools: Tools, tmp_path: Path) -> None:
+    """As a drop is."""
+    daily = "0.4 _ _ _ " * 8
+    inputs = with_changed("ml_evaluation_log_loss", f"{daily}0.4 _ _ _ 0.52")
+
+    called = fired(tools, tmp_path, subject_of(evaluation("event")), inputs, at="10d6h")
+
+    assert called & {"log_loss_above", "unsure"} == {"unsure"}
+
+
+@pytest.mark.parametrize(("loss", "alerts"), [(0.55, {"less_sure"}), (0.45, set()), (0.25, set())])
+def test_a_rise_against_a_variant_calls(tools: Tools, tmp_path: Path, *, loss: float, alerts: set[str]) -> None:
+    """A challenger that is worse than the champion by more than is allowed, where the threshold is a number."""
+    inputs = healthy()
+    for variant, of_variant in (("champion", 0.4), ("challenger", loss)):
+        place = f'{ALL_ROWS}, ml_model_variant="{variant}"'
+        values = {"evaluation_log_loss": of_variant, "evaluation_support": 500, "label_coverage_ratio": 0.9}
+        inputs += [series(f"ml_{name}{{{place}}}", f"{value}x40") for name, value in values.items()]
+
+    assert fired(tools, tmp_path, subject_of(evaluation()), inputs, at="10d") == alerts
 
 
 def test_a_drop_is_seen_in_points_of_the_past(tools: Tools, tmp_path: Path) -> None:

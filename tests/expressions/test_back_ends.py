@@ -121,7 +121,17 @@ def test_every_tree_runs_in_the_engine(
     assert len(selected(engine, Sum(tree).to_sql(KINDS), rows)) == len(rows)
 
 
-@pytest.mark.parametrize("text", ["-ln(maximum(score, 1e-15))", "exp(-score)", "score ** 0.3", "pow(1 + score, -2)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-ln(maximum(score, 1e-15))",
+        "ln(maximum(score, 0))",
+        "ln(maximum(score - 0.5, -1))",
+        "exp(-score)",
+        "score ** 0.3",
+        "pow(1 + score, -2)",
+    ],
+)
 def test_transcendental_functions_agree_within_one_unit(engine: duckdb.DuckDBPyConnection, text: str) -> None:
     """The last bit of ln, exp and ** is the library's own, so contributions may differ by one unit."""
     kinds: dict[str, Kind] = {"score": "number"}

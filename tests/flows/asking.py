@@ -64,3 +64,9 @@ def artifacts_of(state: State[Any]) -> list[Artifact]:
             artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id(state)]))
         )
     return [artifact for artifact in found if artifact.key is not None]
+
+
+def artifact_of(state: State[Any], kind: str) -> Artifact:
+    """The only artifact of a kind that the run left, such as `table`."""
+    (found,) = (artifact for artifact in artifacts_of(state) if artifact.type == kind)
+    return found

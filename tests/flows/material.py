@@ -17,6 +17,8 @@ from otel_ml_metrics.testing import TelemetryCapture
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 START: Final = datetime(2013, 4, 1, tzinfo=UTC)
 SETTLED: Final = datetime(2013, 4, 4, tzinfo=UTC)
 """As of here both windows are final at both maturities, and the second one is the newest that can be."""
@@ -74,8 +76,14 @@ class Material:
         pa.parquet.write_table(labels.filter(pc.less(labels.column("landed_at"), pa.scalar(since))), path)
 
 
-def lay_down(folder: Path, *, days: float = DAYS) -> Material:
-    """Write the predictions of some days, their labels and monitoring.yaml into a folder."""
+def lay_down(folder: Path, *, days: float = DAYS, skilled: bool = False) -> Material:
+    """Write the predictions of some days, their labels and monitoring.yaml into a folder.
+
+    Args:
+        folder: Takes them.
+        days: How many, from `START` on.
+        skilled: Whether scores are the chances of a positive label; otherwise they know nothing of it.
+    """
     ids: list[str] = []
     rng = np.random.default_rng(7)
     predicted_at = [START + timedelta(days=1) / PER_DAY * row for row in range(int(PER_DAY * days))]
@@ -99,18 +107,21 @@ def lay_down(folder: Path, *, days: float = DAYS) -> Material:
                 carrier=["UA" if row % 3 else "AA" for row in range(len(arm_scores))],
             )
             monitor.shutdown()
-    _write_labels(folder / "labels", ids, [*predicted_at[0::2], *predicted_at[1::2]], rng)
+    chances = [*scores[0::2], *scores[1::2]] if skilled else [0.4] * len(ids)
+    _write_labels(
+        folder / "labels", ids, [*predicted_at[0::2], *predicted_at[1::2]], rng.uniform(size=len(ids)) < chances
+    )
     monitoring = folder / "monitoring.yaml"
     monitoring.write_text(MONITORING.format(folder=folder), encoding="utf-8")
     return Material(folder, monitoring)
 
 
-def _write_labels(folder: Path, ids: list[str], predicted_at: list[datetime], rng: np.random.Generator) -> None:
+def _write_labels(folder: Path, ids: list[str], predicted_at: list[datetime], late: NDArray[np.bool_]) -> None:
     folder.mkdir()
     table = pa.table(
         {
             "prediction_id": ids,
-            "late": pa.array(rng.uniform(size=len(ids)) < 0.4),
+            "late": pa.array(late),
             "landed_at": pa.array([at + timedelta(hours=2) for at in predicted_at], pa.timestamp("us", "UTC")),
         }
     )

@@ -9,9 +9,9 @@ from opentelemetry.metrics import get_meter_provider
 from prefect.flows import load_flow_from_entrypoint
 
 from otel_ml_metrics.flows.running import POINTS_KEPT
-from otel_ml_metrics.flows.telling import MOST_ROWS
+from otel_ml_metrics.flows.showing import MOST_ROWS
 from otel_ml_metrics.telemetry.receiver import ACCEPT, Receiver, Reply
-from tests.flows.asking import artifacts_of, evaluate, name_of
+from tests.flows.asking import artifact_of, artifacts_of, evaluate, name_of
 from tests.flows.material import CLOSED_PORT, SETTLED
 
 if TYPE_CHECKING:
@@ -50,9 +50,8 @@ def test_a_run_leaves_a_table(material: Material) -> None:
     """The values stand in the UI, under one key per evaluation, with the words that explain them."""
     state = evaluate(material)
 
-    (artifact,) = artifacts_of(state)
+    artifact = artifact_of(state, "table")
     assert artifact.key == "flight-delay-api-flight-delay"
-    assert artifact.type == "table"
     assert "flight-delay-api/flight-delay" in str(artifact.description)
     assert '"measure": "accuracy"' in str(artifact.data)
     assert str(artifact.data).count('"measure"') <= MOST_ROWS

@@ -13,7 +13,7 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.events.schemas.automations import AutomationCore
 
 from otel_ml_metrics.flows.paging import BREACHED, page
-from tests.flows.asking import artifacts_of, evaluate
+from tests.flows.asking import artifact_of, evaluate
 from tests.flows.material import SETTLED
 from tests.patience import eventually
 
@@ -58,7 +58,7 @@ def test_a_breach_is_an_event(material: Material) -> None:
     assert {event.payload["told"] for event in events} == {breach.told for breach in breaches}
     assert {event.resource["ml.alert.severity"] for event in events} == {"critical"}
     assert "beyond a declared threshold" in str(state.message)
-    assert "accuracy_below" in str(artifacts_of(state)[0].description)
+    assert "accuracy_below" in str(artifact_of(state, "table").description)
 
 
 def test_a_window_pages_once(material: Material) -> None:

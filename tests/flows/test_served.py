@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import pytest
@@ -18,14 +13,15 @@ from prefect.client.schemas.filters import FlowRunFilterStateType as StateTypes
 from prefect.client.schemas.objects import StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tests.flows.conftest import DEADLINE, POLL, PREFECT
 from tests.flows.material import SETTLED
 from tests.patience import eventually
 from tests.programs import CHECKOUT, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
@@ -34,41 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
-PREFECT: Final = str(Path(sys.executable).with_name("prefect"))
-DEADLINE: Final = 90.0
-POLL: Final = 0.2
 SERVED: Final = "evaluate-labels/flight-delay-api-flight-delay"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Start `prefect server` on a free port with a home of its own; gives the environment that leads there."""
-    home = tmp_path_factory.mktemp("prefect")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    api = f"http://127.0.0.1:{port}/api"
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    environ = inherited | {
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": api,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
-        "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]),
-    }
-    command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with running(command, environ=environ, log=home / "server.log") as process:
-
-        def healthy() -> bool | None:
-            assert process.poll() is None, (home / "server.log").read_text(encoding="utf-8")
-            try:
-                with urllib.request.urlopen(f"{api}/health", timeout=5) as answer:  # noqa: S310 - http, our own
-                    return bool(answer.status == 200)
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                return None
-
-        eventually(healthy, within=DEADLINE, poll=POLL)
-        with temporary_settings({PREFECT_API_URL: api}):
-            yield environ
 
 
 @pytest.fixture
