@@ -10,6 +10,12 @@ Found (2026-11): of a `record` a third was the id, one formatting of five number
 that are made ahead; a fifth was the class of the row, which is a plain tuple now; 0.7 of 2.5 us was measuring what each
 value holds, where now a row is asked once whether it is light. What is left is the dictionary of the arguments, which
 Python makes for the call (0.36 us), the question for large values, the clock and the current context (0.2 us each).
+To ask that question and to append within `record`, without a call for each, took a sixth off in a trial of its own, and
+nothing that stands out of the noise of this table.
+
+A batch of a million rows took 2.2 to 3.5 times the floor. It made eleven arrays of 8 MB on its way, each of them fresh
+memory, and searched the bounds as the floor does. Now it is added up in blocks that stay in the cache, and where all
+its rows have one set of attributes they are compared with each of a few bounds: 0.65 of the floor.
 """
 
 from __future__ import annotations

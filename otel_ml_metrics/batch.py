@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -94,6 +94,25 @@ class PredictionBatch:
         vectors = 0 if self.scores is None else sum(each.nbytes for each in self.scores if each is not None)
         objects = _OBJECTS_BYTES * (2 + len(self.slices) + len(self.values))
         return texts + vectors + objects + self.predicted_at.nbytes + sum(map(_size_of_column, self.values.values()))
+
+    def blocks(self, rows: int) -> Iterator[PredictionBatch]:
+        """Views of so many rows each, without ids and faults, which belong to the whole."""
+        if len(self) <= rows:
+            yield self
+            return
+        for start in range(0, len(self), rows):
+            block = slice(start, start + rows)
+            yield replace(
+                self,
+                predicted_at=self.predicted_at[block],
+                ids=(),
+                values={name: column[block] for name, column in self.values.items()},
+                scores=None if self.scores is None else self.scores[block],
+                slices={name: replace(column, codes=column.codes[block]) for name, column in self.slices.items()},
+                outcomes=self.outcomes[block],
+                contexts=self.contexts[block] if len(self.contexts) > 1 else self.contexts,
+                faults=(),
+            )
 
     def columns(self) -> Mapping[str, NDArray[Any]]:
         """Every column that a row expression can use; one that no row has is missing throughout."""

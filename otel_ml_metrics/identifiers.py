@@ -90,7 +90,7 @@ class PredictionIds(Sequence[str]):
     """The ids of one batch, made only when they are looked at: a million texts cost more than a million predictions.
 
     Args:
-        predicted_at: Shape (n,), microseconds of Unix time.
+        predicted_at: Shape (n,), microseconds of Unix time; what is below 0, such as `NO_INSTANT`, counts as 0.
         lane: The batch's own lane.
     """
 
@@ -125,7 +125,7 @@ class PredictionIds(Sequence[str]):
         return texts
 
     def _characters(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        milliseconds = (self._predicted_at[rows] // 1000).astype(np.uint64)
+        milliseconds = (np.maximum(self._predicted_at[rows], 0) // 1000).astype(np.uint64)
         sequence = rows.astype(np.uint64)
         tail = (np.uint64(self._lane) + ((sequence >> SEQUENCE_BITS) << 40)) & np.uint64(_LANE_MASK)
         halves = np.empty((len(rows), 2), dtype=">u8")

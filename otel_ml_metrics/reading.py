@@ -192,11 +192,11 @@ class _Reading:
 
     def instants(self, now_us: int) -> NDArray[np.int64]:
         """The instants that were given, or now."""
-        return np.full(self._rows, now_us, dtype=np.int64) if self._instants is None else self._instants
+        return np.broadcast_to(np.int64(now_us), self._rows) if self._instants is None else self._instants
 
     def ids(self, predicted_at: NDArray[np.int64], id_source: IdSource) -> Sequence[str]:
         """The ids that were given, and our own where there are none."""
-        own = PredictionIds(np.maximum(predicted_at, 0), id_source.take_lane())
+        own = PredictionIds(predicted_at, id_source.take_lane())
         if self._ids is None:
             return own
         return [own[row] if given is None else given for row, given in enumerate(self._ids)]
@@ -242,7 +242,7 @@ class _Reading:
             finite = np.isfinite(numbers.values) | ~present
             finite[numbers.wrong] = True
         self._not_finite("score", finite)
-        self._missing("score", given - int(present.sum()))
+        self._missing("score", given - int(np.count_nonzero(present)))
 
     def _read_prediction(self, column: NDArray[Any] | list[Any], given: int) -> None:
         kind = self._settle("prediction", _kind_of(column))
@@ -261,7 +261,7 @@ class _Reading:
             finite = np.isfinite(numbers.values) | ~present
             finite[numbers.wrong] = True
             self._not_finite("prediction", finite)
-        self._missing("prediction", given - int(present.sum()))
+        self._missing("prediction", given - int(np.count_nonzero(present)))
 
     def _read_field(self, name: str, column: NDArray[Any] | list[Any], given: int) -> None:
         if name == "acted_on":
@@ -285,7 +285,7 @@ class _Reading:
             message = f"{name}: expected a number of at least 0, found a negative one. It reads as missing."
             self._fault("negative_value", negative, FieldError(message))
         self._values[name] = np.where(np.isfinite(values) & (values >= 0), values, np.nan)
-        self._missing(name, given - int(present.sum()))
+        self._missing(name, given - int(np.count_nonzero(present)))
 
     def _settle(self, name: str, kind: str | None) -> str:
         settled: dict[str, str] = self._schema._settled  # the same module: what is settled belongs to the schema  # noqa: SLF001  # the same module
@@ -303,10 +303,12 @@ class _Reading:
         return self._repeated(read.values)
 
     def _not_finite(self, name: str, finite: NDArray[np.bool_], *, outcome: bool = True) -> None:
+        if finite.all():
+            return
         odd = self._repeated(~finite)
-        count = int(odd.sum())
         if outcome:
             self._outcomes[odd & (self._outcomes == 0)] = _NOT_FINITE
+        count = int(np.count_nonzero(odd))
         if count:
             message = f"{name}: expected a finite number, found NaN or infinity. The value is left out of every metric."
             self._fault("not_finite", count, FieldError(message))
@@ -330,8 +332,8 @@ class _Reading:
 
 
 def _first(column: NDArray[Any] | list[Any]) -> Any:  # anything may be in a column  # noqa: ANN401  # anything may be passed
-    present = np.flatnonzero(are_given(column))
-    return column[present[0]] if len(present) else None
+    present = are_given(column)
+    return column[int(present.argmax())] if present.any() else None
 
 
 def _kind_of(column: NDArray[Any] | list[Any]) -> Kind | None:

@@ -63,11 +63,11 @@ class Distributions:
             self._add_exponential(values, slots, alone)
             return
         self._counts = _grown(self._counts, size, 0)
+        if alone is not None:
+            self._counts[alone] += _counted(values, self._bounds)
+            return
         width = len(self._bounds) + 1
         buckets = np.searchsorted(self._bounds, values)
-        if alone is not None:
-            self._counts[alone] += np.bincount(buckets, minlength=width)
-            return
         counted = np.bincount(slots * width + buckets, minlength=size * width)
         self._counts[:size] += counted.reshape(size, width)
 
@@ -149,6 +149,16 @@ class _Moments(NamedTuple):
         np.maximum(self.largest[:size], other.largest, out=self.largest[:size])
 
 
+def _counted(values: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Values per bucket, shape (m + 1,); of few bounds, comparing all values with each is quicker than a search."""
+    if len(bounds) > _FEW_BOUNDS:
+        return np.bincount(np.searchsorted(bounds, values), minlength=len(bounds) + 1)
+    above = np.array([len(values), *(np.count_nonzero(values > bound) for bound in bounds), 0], dtype=np.int64)
+    counts: NDArray[np.int64] = above[:-1] - above[1:]
+    return counts
+
+
+_FEW_BOUNDS: Final = 32
 _STARTS: Final = (0, 0.0, np.inf, -np.inf)
 
 

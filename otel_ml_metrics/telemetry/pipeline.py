@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from otel_ml_metrics.telemetry.faults import FaultLog
 
 REST_TIMEOUT: Final = 1.0
+_BLOCK: Final = 1 << 15
+"""Rows that are added up at a time: what is worked out of them on the way stays in the cache of a core."""
 _SPAN_FIELDS: Final = frozenset({"trace_id", "span_id"})
 
 
@@ -91,12 +93,16 @@ class Aggregation:
 
     def add(self, batch: PredictionBatch) -> None:
         """Add one batch."""
+        for block in batch.blocks(_BLOCK):
+            self._add_block(block)
+
+    def _add_block(self, batch: PredictionBatch) -> None:
         accumulators = self._accumulators
         with accumulators.lock:
             slots = accumulators.sets.slots(self._identity, batch.slices, len(batch))
             outcomes = Sums(whole=True, attribute=PREDICTION_OUTCOME, values=OUTCOMES)
             accumulators.sums.setdefault(key_of(PREDICTIONS), outcomes).add(slots, codes=batch.outcomes)
-        overflow = int((slots == OVERFLOW_SLOT).sum())
+        overflow = int(np.count_nonzero(slots == OVERFLOW_SLOT))
         if overflow:
             accumulators.tally(MONITOR_CARDINALITY_OVERFLOW.name, self._identity, overflow)
         for column, definition in self._histograms.items():
@@ -145,11 +151,12 @@ class Aggregation:
         batch: PredictionBatch,
     ) -> None:
         contexts: Sequence[object] = batch.contexts
-        if len(contexts) > 1 and not present.all():
-            contexts = [contexts[row] for row in np.flatnonzero(present).tolist()]
+        if not present.all():
+            values, slots = values[present], slots[present]
+            if len(contexts) > 1:
+                contexts = [contexts[row] for row in np.flatnonzero(present).tolist()]
         route = self._instruments.route(definition)
-        taken = values[present].astype(np.float64)
-        refused = route.add(taken, slots[present], self._accumulators.sets, contexts)
+        refused = route.add(values.astype(np.float64, copy=False), slots, self._accumulators.sets, contexts)
         self._negative(definition, refused)
 
     def _negative(self, definition: MetricDefinition, count: int) -> None:

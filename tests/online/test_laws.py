@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from otel_ml_metrics import ModelMonitor, counter, gauge, histogram
 from otel_ml_metrics.columns import Categories
 from otel_ml_metrics.identifiers import IdSource, PredictionIds, instant_ms
 from otel_ml_metrics.telemetry.accumulators import AttributeSets, Sums
+from otel_ml_metrics.telemetry.distributions import Distributions
 from otel_ml_metrics.testing import TelemetryCapture
 
 if TYPE_CHECKING:
@@ -108,6 +111,45 @@ def test_a_batch_is_the_rows_that_it_is_made_of(rows: list[dict[str, Any]]) -> N
 
     if full and names:
         assert recorded(by_row) == recorded(by_batch)
+
+
+def test_a_long_batch_is_the_sum_of_short_ones() -> None:
+    """A batch is added up in blocks; which rows meet in one, or follow after the last full one, shows nowhere."""
+    random = np.random.default_rng(1)
+    rows = 70_001
+    columns = {
+        "score": np.where(random.random(rows) < 0.01, math.nan, random.integers(0, 64, rows) / 64),
+        "country": random.choice(["NL", "DE", "FR"], rows),
+        "amount": random.integers(-64, 6_400, rows) / 64,
+    }
+
+    def at_once(monitor: ModelMonitor) -> None:
+        monitor.record_batch(**columns)
+
+    def in_parts(monitor: ModelMonitor) -> None:
+        for start in range(0, rows, 999):
+            monitor.record_batch(**{name: column[start : start + 999] for name, column in columns.items()})
+
+    assert recorded(at_once) == recorded(in_parts)
+
+
+@given(
+    bounds=st.one_of(st.sets(st.integers(-9, 9), max_size=9), st.just(set(range(-50, 50)))),
+    values=st.lists(st.tuples(st.integers(0, 2), st.one_of(st.integers(-60, 60), st.floats(-60, 60))), min_size=1),
+    sets=st.integers(1, 3),
+)
+def test_buckets_include_their_upper_bound(bounds: set[int], values: list[tuple[int, float]], sets: int) -> None:
+    """Few bounds or many, one set of attributes or several: bucket i is (bounds[i - 1], bounds[i]]."""
+    limits = tuple(map(float, sorted(bounds)))
+    slots = np.array([slot % sets for slot, _ in values], dtype=np.int64)
+    distributions = Distributions(limits)
+
+    distributions.add(np.array([value for _, value in values], dtype=np.float64), slots)
+
+    found = {each.slot: each.buckets for each in distributions}
+    for slot in set(slots.tolist()):
+        counts = Counter(bisect_left(limits, values[row][1]) for row in np.flatnonzero(slots == slot).tolist())
+        assert found[slot] == tuple(counts[bucket] for bucket in range(len(limits) + 1))
 
 
 LIBRARIES: dict[str, Callable[[list[Any]], Any]] = {
