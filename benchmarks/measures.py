@@ -3,6 +3,12 @@
 One relation of labelled rows, 32 slices, the statements of the engine as a run uses them. Both sides take turns in one
 process; the ratio is that of the medians. What all measures need beyond the confusion table and the counts per bin are
 sums over probabilities, their squares for intervals, and the sum of the score per bin.
+
+Found (2026-11): the ratio is about 1.5, too near to the limit to be sure of it. Of 15 pairs on two cores that others
+used before and after, that of the medians was 1.43, the median of the ratios 1.51 (1.24 to 1.85). Most of it are the
+seven roundings to fixed point, each about 15 ns of processor time for a row: a third goes to adding to a group, the
+rest to product, floor, cast, sign and CASE. What had cost more than the logarithm itself: a guard against that of 0
+where the argument is a maximum with 1e-15.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations` here: `flow.serve` pickles the function without the names that only its
 # annotations use, and Prefect could not resolve them in the process of the run.
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -24,9 +24,12 @@ def run_name() -> str:
 
 
 @task(name="evaluate-model", task_run_name="{monitoring}", cache_policy=NO_CACHE, persist_result=False)
-def evaluate_model(monitoring: str, every: str | None, send_for: int) -> "State[Any]":
-    """Evaluate one model, in a flow run of its own."""
-    return evaluate_labels(monitoring, every=every, send_for=send_for, return_state=True)
+def evaluate_model(monitoring: str, every: str | None, send_for: int) -> "State[None]":
+    """Evaluate one model, in a flow run of its own; how that ended, in a state that a cluster can pass on."""
+    state = cast("State[Any]", evaluate_labels(monitoring, every=every, send_for=send_for, return_state=True))
+    if state.is_completed():
+        return Completed(name=state.name, message=state.message)
+    return Failed(name=state.name, message=state.message)  # of the run's own state Prefect would keep no message
 
 
 @flow(name="evaluate-all", flow_run_name=run_name, persist_result=False)

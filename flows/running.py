@@ -6,6 +6,7 @@ to `as_of`", so lost, late, doubled and cancelled runs are all harmless.
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future, wait
 from contextvars import copy_context
 from datetime import datetime
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 STEP: Final = 0.25
 """Seconds between two looks at the helper thread: how long a cancellation may go unheard."""
+
+FAREWELL: Final = 10.0
+"""Seconds that the work has to stop once it is told to; Prefect kills a run 30 seconds after it was cancelled."""
 
 BUSY_DELAYS: Final = [1.0, 5.0, 15.0, 30.0, 60.0]
 """Seconds before each new try at a ledger that another run holds or has just moved."""
@@ -71,15 +75,17 @@ class Interruptible(Protocol):
         """Stop soon; telling it twice does no harm."""
 
 
-def patiently(evaluator: Interruptible, work: Callable[[], Report]) -> Report:
+def patiently(evaluator: Interruptible, work: Callable[[], Report], *, farewell: float = FAREWELL) -> Report:
     """Do `work` in a helper thread and wait in short steps, so that a cancellation is heard while the engine is busy.
 
     A query in the main thread would keep Prefect's signal from being seen until it ends. Whatever stops the wait
-    interrupts the evaluator, again and again until the thread is done: the ledger commits whole or not at all.
+    interrupts the evaluator, again and again until the thread is done: the ledger commits whole or not at all. What
+    cannot be interrupted, such as a label source that never answers, is left behind and dies with the process.
 
     Args:
         evaluator: Told to stop when the wait is broken off.
         work: What to do; its log lines land in the log of the current run.
+        farewell: Seconds that the work has to stop once it is told to.
 
     Returns:
         What `work` returns.
@@ -93,13 +99,14 @@ def patiently(evaluator: Interruptible, work: Callable[[], Report]) -> Report:
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
             future.set_exception(error)
 
-    helper = Thread(target=fulfil, name="evaluator")
+    helper = Thread(target=fulfil, name="evaluator", daemon=True)
     try:
         helper.start()
         while not wait([future], timeout=STEP).done:
             pass
     except BaseException:
-        while helper.is_alive():
+        latest = time.monotonic() + farewell
+        while helper.is_alive() and time.monotonic() < latest:
             evaluator.interrupt()
             helper.join(STEP)
         raise

@@ -9,6 +9,7 @@ Schedules stay when it stops: what came due meanwhile is late, and the first run
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -16,8 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from prefect import serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.schedules import Cron
+from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 
+from otel_ml_metrics.checks.asking import AUTH, KEY, URL
+from otel_ml_metrics.checks.endpoint import look_at_endpoint
+from otel_ml_metrics.checks.prefect_api import SUBJECT as PREFECT
+from otel_ml_metrics.checks.prefect_api import look_at_prefect
 from otel_ml_metrics.configuration import Evaluation
 from otel_ml_metrics.errors import OtelMLMetricsError
 from otel_ml_metrics.instants import Duration
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
 
     from prefect import Flow
     from prefect.deployments.runner import RunnerDeployment
+
+    from otel_ml_metrics.checks.findings import Finding
 
 AT_ONCE: Final = 2
 """Runs at the same time: an evaluation, and one of the small ones beside it."""
@@ -103,11 +111,40 @@ def main(arguments: Sequence[str]) -> int:
     every = given["every"] or (None if evaluate_labels.name in crons else EVERY)
     try:
         made = deployments(given["monitoring"], crons=crons, every=every)
+        found = troubles(Evaluation.from_file(given["monitoring"]))
     except OtelMLMetricsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    for each in found:
+        sys.stderr.write(f"{each.subject}: {each.told}. {each.fix}\n")
+    if any(each.subject == PREFECT for each in found):  # points that the endpoint does not take wait in the ledger
+        return 2
     serve(*made, limit=AT_ONCE, pause_on_shutdown=False)
     return 0
+
+
+def troubles(evaluation: Evaluation) -> list[Finding]:
+    """What is wrong with Prefect's API and with the endpoint, each with what to change.
+
+    Raises:
+        EndpointError: A setting of the endpoint cannot be used as it is written.
+    """
+    found = (*look_at_prefect(_settings()), *look_at_endpoint(evaluation, os.environ))
+    return [each for each in found if each.verdict == "fail"]
+
+
+def _settings() -> dict[str, str]:
+    """How Prefect's API is reached, be it set in the environment or in a profile.
+
+    Empty where it takes more than plain HTTP to reach it, which Prefect does and our question does not.
+    """
+    api, client = get_current_settings().api, get_current_settings().client
+    own_authority = api.ssl_cert_file not in {None, os.environ.get("SSL_CERT_FILE")}
+    if own_authority or api.tls_insecure_skip_verify or client.custom_headers:
+        return {}
+    secrets = {AUTH: api.auth_string, KEY: api.key}
+    found = {name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None}
+    return found | ({URL: api.url} if api.url else {})
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -229,10 +229,10 @@ class Reading:
         for batch in self._batches(logged):
             if batch.segments is not None:
                 self._log.define("new_rows", batch.segments)
-            self._engine.define("incoming", batch.chosen("released"))
+            incoming = self._choose(batch)
             self._engine.define("waiting", batch.chosen("waiting_before"))
             attributed = self._attribute(logged.old, has_waiting=len(waiting) > 0)
-            found = self._left(attributed, has_waiting=len(waiting) > 0)
+            found = self._left(incoming - attributed, has_waiting=len(waiting) > 0)
             too_old += sum(map(self._count_retired, found[:1]))
             left += found
             intake.add(self._summing(moved=logged.moved, withdrawn=False).add_up())
@@ -243,6 +243,17 @@ class Reading:
                 f"{too_old} labels are of predictions before {self._retired_before}, which were retired: they can be"
                 " attributed to none, and count as orphans once they have waited for as long as any."
             )
+
+    def _choose(self, batch: _Batch) -> int:
+        """Give the labels of a batch the name `incoming`; how many they are.
+
+        Of a part the engine could only guess how many there are, and it joins in the order that its guesses advise.
+        """
+        if batch.segments is not None:
+            return self._engine.materialise("incoming", batch.chosen("released"))
+        self._engine.define("incoming", batch.chosen("released"))
+        [labels] = values(self._engine.sql("SELECT count(*) AS labels FROM incoming"), "labels")
+        return int(labels)
 
     def _hold_back(self, intake: Intake, logged: Logged, *, as_of_us: int, is_allowed: bool) -> None:
         """Define `released`: the labels to be applied now, those of earlier runs among them."""
@@ -317,10 +328,9 @@ class Reading:
             if each.date is not None and (each.date in dates or (each.foreign_ids and first <= each.date <= last))
         }
 
-    def _left(self, attributed: int, *, has_waiting: bool) -> list[pa.Table]:
+    def _left(self, unmatched: int, *, has_waiting: bool) -> list[pa.Table]:
         """The labels that have no prediction yet."""
-        [incoming] = values(self._engine.sql("SELECT count(*) AS labels FROM incoming"), "labels")
-        if not has_waiting and incoming == attributed:
+        if not has_waiting and not unmatched:
             return []  # a label finds one row at most, so each has found its own
         relations = ("incoming", "waiting") if has_waiting else ("incoming",)
         return [self._engine.sql(effects.unmatched(each)).cast(self._labels.schema) for each in relations]

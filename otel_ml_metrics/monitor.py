@@ -319,6 +319,8 @@ class ModelMonitor:
         self._faults.mention(reason, rows, _DROPPED[reason])
 
     def _wake(self) -> None:
+        if self._wake_at == 1:
+            recorders.add(self, self._drain)  # again, so as to end before a meter provider that was made since
         self._wake_at = self._half
         self._drain.wake()
 

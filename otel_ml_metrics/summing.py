@@ -261,10 +261,9 @@ class Summing:
 
     def _by_date(self, query: str) -> dict[str, pa.Table]:
         table = self._engine.sql(query)
-        return {
-            date_of(day * DAY_US): rows_where(table, "day", day).drop_columns(["day"]).cast(self._schema)
-            for day in distinct(table, "day")
-        }
+        days = distinct(table, "day")
+        parts = {day: table if len(days) == 1 else rows_where(table, "day", day) for day in days}
+        return {date_of(day * DAY_US): part.drop_columns(["day"]).cast(self._schema) for day, part in parts.items()}
 
     def _dates_of(self, *relations: str) -> frozenset[str]:
         days = self._engine.sql(

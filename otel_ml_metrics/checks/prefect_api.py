@@ -1,4 +1,4 @@
-"""Prefect's API: does it answer, does it know us, and is it of a version that ours can talk to?"""
+"""Prefect's API: does it answer, does it know us, can ours talk to its version, and does it remember who is at work?"""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from otel_ml_metrics.checks.asking import Heard
 
 SUBJECT: Final = "Prefect"
+STORAGE: Final = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
+_STORAGES: Final = "prefect.server.concurrency.lease_storage"
 
 
 def look_at_prefect(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -33,6 +35,7 @@ def look_at_prefect(environ: Mapping[str, str]) -> Iterator[Finding]:
     health = ask("health", environ)
     if health.is_ok:
         yield _look_at_version(address, ask("admin/version", environ), ours, environ)
+        yield from _look_at_leases(ask("admin/settings", environ))
     else:
         yield Finding(SUBJECT, "fail", f"{address} does not answer as Prefect: {health.told}", _reach(address))
 
@@ -55,6 +58,16 @@ def _look_at_version(address: str, heard: Heard, ours: str | None, environ: Mapp
     if _series(theirs, 2) < _series(ours, 2):
         return Finding(SUBJECT, "warn", told, f"Take the server to {ours}: one that is older may lack what flows use.")
     return Finding(SUBJECT, "ok", told)
+
+
+def _look_at_leases(heard: Heard) -> Iterator[Finding]:
+    """Warn of a server that forgets, when it stops, which runs hold the place of their deployment."""
+    settings = heard.said if heard.is_ok else None
+    for name in ("server", "concurrency", "lease_storage"):
+        settings = settings.get(name) if isinstance(settings, dict) else None
+    if settings == f"{_STORAGES}.memory":
+        told = "its server keeps leases in memory: if it stops while a run is at work, all later runs may be cancelled"
+        yield Finding("leases", "warn", told, f"Start it with {STORAGE}={_STORAGES}.filesystem.")
 
 
 def _installed() -> str | None:

@@ -22,7 +22,8 @@ FACT: Final = "prediction_id, received_us, revision, label"
 def attribute(engine: Engine, plan: DeltaPlan, *, fact: str, waiting: bool) -> int:
     """Materialise `attributed`: the labels in `incoming` (and `waiting`) with the row of their prediction.
 
-    A waiting label was compared with every older row before, so only new rows can be its prediction.
+    A waiting label was compared with every older row before, so only new rows can be its prediction. The labels come
+    second: DuckDB keeps what does in memory, and a label is narrower than a row.
 
     Args:
         engine: Where.
@@ -31,15 +32,16 @@ def attribute(engine: Engine, plan: DeltaPlan, *, fact: str, waiting: bool) -> i
         waiting: Whether `waiting` has labels.
     """
     columns = ", ".join(f"rows.{name_sql(name)}" for name in plan.columns)
-    facts = f"SELECT {fact}, FALSE AS _has_waited FROM incoming"
+    facts, where = f"SELECT {fact}, FALSE AS _has_waited FROM incoming", ""
     if waiting:
         facts += f" UNION ALL SELECT {fact}, TRUE FROM waiting"
+        where = " WHERE rows._is_new OR NOT facts._has_waited"
     return engine.materialise(
         "attributed",
-        f"SELECT facts.*, rows._is_new, rows._predicted_us, {bucket_sql(plan)} AS _bucket, {columns}"
-        f" FROM ({facts}) AS facts JOIN (SELECT *, TRUE AS _is_new FROM new_rows UNION ALL SELECT *, FALSE AS _is_new"
-        " FROM old_rows) AS rows ON facts.prediction_id = rows.prediction_id"
-        " WHERE rows._is_new OR NOT facts._has_waited",
+        f"SELECT {', '.join(f'facts.{name}' for name in fact.split(', '))}, rows._is_new, rows._predicted_us,"
+        f" {bucket_sql(plan)} AS _bucket, {columns} FROM (SELECT *, TRUE AS _is_new FROM new_rows UNION ALL"
+        f" SELECT *, FALSE AS _is_new FROM old_rows) AS rows JOIN ({facts}) AS facts"
+        f" ON facts.prediction_id = rows.prediction_id{where}",
     )
 
 

@@ -159,15 +159,16 @@ def _select(
         "label": label(source.label, group.types[source.label]),
     }
     naive = zoneless_sql(source.received_at, group.types[source.received_at], source.zone)
-    said = f"coalesce(CAST({name_sql(source.label)} AS VARCHAR), '')"
+    good = " AND ".join(f"{name} IS NOT NULL" for name in read)
+    said = "coalesce(CAST(said AS VARCHAR), '')"  # a text of each label costs more than all else: only of bad rows
     after = "TRUE" if group.after_us is None else f"received_us > {group.after_us}"
     return (
-        f"SELECT {', '.join(read)}, CASE {_problem_sql(source)} WHEN is_naive THEN 'no time zone' WHEN received_us IS"
-        " NULL THEN 'no instant' WHEN label IS NULL AND trim(said) = '' THEN 'no label'"
-        f" WHEN label IS NULL THEN {text_sql(unusable)} END"
-        " || chr(31) || filename || chr(31) || said"
+        f"SELECT {', '.join(read)}, CASE WHEN {good} AND NOT is_naive THEN NULL ELSE CASE {_problem_sql(source)}"
+        " WHEN is_naive THEN 'no time zone' WHEN received_us IS NULL THEN 'no instant'"
+        f" WHEN label IS NULL AND trim({said}) = '' THEN 'no label' WHEN label IS NULL THEN {text_sql(unusable)} END"
+        f" || chr(31) || filename || chr(31) || {said} END"
         f" AS trouble FROM (SELECT {', '.join(f'{sql} AS {name}' for name, sql in read.items())}, {naive} AS is_naive,"
-        f" filename, {said} AS said FROM {group.relation}) AS read"
+        f" filename, {name_sql(source.label)} AS said FROM {group.relation}) AS read"
         f" WHERE {after} AND (received_us IS NULL OR received_us <= {until_us}) AND {_sampled_sql(source, sample)}"
     )
 

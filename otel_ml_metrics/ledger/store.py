@@ -121,8 +121,8 @@ class Ledger(LedgerReader):
             _write_inputs(connection, commit.inputs, version)
             for date in sorted(commit.replaced_dates):
                 connection.execute(sa.delete(schema.fact_block).where(schema.fact_block.c.date == date))
-            for date, facts in sorted(commit.facts.items()):
-                blocks.add_facts(connection, date, facts, version)
+            for date, block in blocks.encoded(commit.facts):
+                blocks.add_block(connection, date, block, version)
             states = [(tile, version, encode(sums)) for tile, sums in sorted(commit.states.items())]
             rows.replace(connection, schema.state_block, ("tile_us", "version", "sums"), states)
             exact = [(window, version, encode(entries)) for window, entries in sorted(commit.exact.items())]

@@ -179,6 +179,11 @@ class Accumulators:
             tallied = ((count, dict(items)) for (name, items), count in self.tallies.items() if name == metric)
             return [*values, *tallied]
 
+    def has_counted(self) -> bool:
+        """Whether anything was counted in this process."""
+        with self.lock:
+            return bool(self.sums or self.tallies)
+
     def clear(self) -> None:
         """Start anew in a forked child: what the parent counted is the parent's."""
         self.lock = threading.Lock()

@@ -19,6 +19,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from otel_ml_metrics.semconv import MONITOR_BUFFER_USAGE, SCOPE_ONLINE, Kind, MetricDefinition
 from otel_ml_metrics.telemetry.accumulators import Accumulators, Attributes, AttributeSets, Observed
+from otel_ml_metrics.telemetry.readers import renew_readers_of
 from otel_ml_metrics.telemetry.takers import takers_behind
 
 if TYPE_CHECKING:
@@ -189,8 +190,14 @@ class InstrumentSet:
         for model in self._models.values():
             model.clear()
         provider = self._provider()
-        for taker in [] if provider is None else takers_behind(provider):
-            taker.clear()
+        if provider is not None:
+            renew_readers_of(provider, scope=SCOPE_ONLINE)
+            for taker in takers_behind(provider):
+                taker.clear()
+
+    def provider_that_counted(self) -> MeterProvider | None:
+        """The provider, if anything was counted for it and it still lives."""
+        return self._provider() if any(model.has_counted() for model in self._models.values()) else None
 
     def _histogram(self, definition: MetricDefinition) -> Histogram:
         return self._meter.create_histogram(
@@ -241,8 +248,12 @@ class _Registry:
     def clear(self) -> None:
         """Start anew in a forked child."""
         self._lock = threading.Lock()
-        for found in list(self._sets.values()):
+        for found in self.known():
             found.clear()
+
+    def known(self) -> list[InstrumentSet]:
+        """Every one."""
+        return list(self._sets.values())
 
 
 _registry: Final = _Registry()
@@ -256,6 +267,12 @@ def instruments_of(meter_provider: MeterProvider | None = None) -> InstrumentSet
 def clear_after_fork() -> None:
     """Zero every accumulator in a forked child: what the parent counted is the parent's."""
     _registry.clear()
+
+
+def providers_that_counted() -> set[MeterProvider]:
+    """The meter providers that have something of ours to export."""
+    found = (known.provider_that_counted() for known in _registry.known())
+    return {provider for provider in found if provider is not None}
 
 
 def _resolver(provider: MeterProvider) -> Callable[[], MeterProvider | None]:

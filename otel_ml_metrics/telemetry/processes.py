@@ -11,11 +11,11 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
-from opentelemetry import metrics
-
-from otel_ml_metrics.telemetry.instruments import clear_after_fork
+from otel_ml_metrics.telemetry.instruments import clear_after_fork, providers_that_counted
 
 if TYPE_CHECKING:
+    from multiprocessing.util import Finalize
+
     from opentelemetry.metrics import MeterProvider
 
     from otel_ml_metrics.telemetry.drain import Drain
@@ -51,6 +51,8 @@ class Recorders:
         self._living: weakref.WeakSet[Recorder] = weakref.WeakSet()
         self._drains: weakref.WeakSet[Drain] = weakref.WeakSet()
         self._hooked = False
+        self._knows_children = False
+        self._finalizer: Finalize | None = None
 
     def add(self, recorder: Recorder, drain: Drain) -> None:
         """Look after a monitor as long as it lives."""
@@ -65,6 +67,7 @@ class Recorders:
                 os.register_at_fork(
                     before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._in_child
                 )
+        self._end_with_multiprocessing()
 
     def living(self) -> list[Recorder]:
         """Those that are not garbage."""
@@ -77,10 +80,13 @@ class Recorders:
             drain.flush(max(0.0, deadline - time.monotonic()))
 
     def export(self, timeout: float = EXIT_TIMEOUT) -> None:
-        """Drain what every monitor recorded, and let their meter providers export it, within a bounded time."""
+        """Drain what every monitor recorded, and let their meter providers export it, within a bounded time.
+
+        A process that counted nothing, such as a child that only reads data, exports nothing.
+        """
         deadline = time.monotonic() + timeout
         self.flush(timeout)
-        providers = {recorder.meter_provider or metrics.get_meter_provider() for recorder in self.living()}
+        providers = providers_that_counted()
         threads = [threading.Thread(target=_force_flush, args=(each,), daemon=True) for each in providers]
         for thread in threads:
             thread.start()
@@ -100,10 +106,21 @@ class Recorders:
         self._drains.clear()
         for recorder in self.living():
             recorder.after_fork(in_child=True)
-        # Children of multiprocessing leave without atexit, and forget the finalizers of their parent.
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None:
-            util.register_after_fork(self, lambda recorders: util.Finalize(None, recorders.flush, exitpriority=100))
+
+    def _end_with_multiprocessing(self) -> None:
+        """Export at the end of its children too: unless they are spawned, they leave without atexit."""
+        util, process = (sys.modules.get(f"multiprocessing.{name}") for name in ("util", "process"))
+        if util is None or process is None:
+            return
+        if not self._knows_children:  # a child forgets the finalizers of its parent, and then calls this
+            self._knows_children = True
+            util.register_after_fork(self, Recorders._finalize)
+        if process.parent_process() is not None:
+            self._finalize()
+
+    def _finalize(self) -> None:
+        if self._finalizer is None or not self._finalizer.still_active():
+            self._finalizer = sys.modules["multiprocessing.util"].Finalize(None, self.export, exitpriority=100)
 
 
 def _force_flush(provider: object) -> None:

@@ -12,6 +12,7 @@ from opentelemetry import trace
 
 from otel_ml_metrics.semconv import DEFAULT_BOUNDS
 from otel_ml_metrics.telemetry.distributions import Distribution, Distributions
+from otel_ml_metrics.telemetry.readers import readers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -153,13 +154,9 @@ class Taker:
 def takers_behind(provider: MeterProvider) -> list[Taker]:
     """The takers of all readers of a provider; none if any reader has none, so that none of them misses anything.
 
-    The SDK does not say which readers a provider has, so this looks at what it keeps. Of a provider that keeps it
-    otherwise nothing is known, and histograms go through its own instruments.
+    Of a provider whose readers are not known histograms go through its own instruments.
     """
-    real = getattr(provider, "_real_meter_provider", None) or provider
-    config = getattr(real, "_sdk_config", None)
-    readers: Iterable[object] = getattr(real, "_metric_readers", None) or getattr(config, "metric_readers", None) or ()
-    takers = [getattr(getattr(reader, "_exporter", None), "taker", None) for reader in readers]
+    takers = [getattr(getattr(reader, "_exporter", None), "taker", None) for reader in readers_of(provider)]
     return [cast("Taker", taker) for taker in takers] if all(isinstance(each, Taker) for each in takers) else []
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import requests
-from requests.adapters import HTTPAdapter
+from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
@@ -17,7 +18,8 @@ class TrustingAdapter(HTTPAdapter):
     """Trusts the certificates of one file, where one is named.
 
     The exporters name the file to the session, and there requests lets `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` go
-    before it, which containers often set.
+    before it, which containers often set. A forked child makes connections of its own: on one that both use, each reads
+    answers to the other.
 
     Args:
         certificate: The file; None for the usual ones.
@@ -26,9 +28,13 @@ class TrustingAdapter(HTTPAdapter):
     def __init__(self, certificate: str | None) -> None:
         super().__init__()
         self._certificate = certificate
+        self._process = os.getpid()
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - passed on unread
         """Send a request."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self.init_poolmanager(DEFAULT_POOLSIZE, DEFAULT_POOLSIZE)
         if self._certificate is not None:
             kwargs["verify"] = self._certificate
         return super().send(request, *args, **kwargs)

@@ -128,9 +128,11 @@ class Api:
 
 
 def answering(
-    *, says: str, wants: str | None = None, has: Sequence[dict[str, object]] = ()
+    *, says: str, wants: str | None = None, has: Sequence[dict[str, object]] = (), leases: str = "memory"
 ) -> type[BaseHTTPRequestHandler]:
     """Answer with version and deployments those who know the key; anybody may ask for the health, as Prefect has it."""
+    storage = f"prefect.server.concurrency.lease_storage.{leases}"
+    settings = {"server": {"concurrency": {"lease_storage": storage}}}
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -142,6 +144,7 @@ def answering(
             status, text = {
                 "/api/health": (200, "true"),
                 "/api/admin/version": (200, f'"{says}"') if known else (401, ""),
+                "/api/admin/settings": (200, json.dumps(settings)) if known else (401, ""),
                 "/api/deployments/filter": (200, json.dumps(has)) if known else (401, ""),
             }.get(self.path, (404, ""))
             self.send_response(status)
@@ -216,6 +219,26 @@ def test_the_key_is_sent(
     assert found.startswith(verdict)
     assert told in found
     assert auth not in output
+
+
+@pytest.mark.parametrize(
+    ("api", "found"),
+    [
+        (
+            {"says": OURS},
+            ["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem"],
+        ),
+        ({"says": OURS, "leases": "filesystem"}, []),
+        ({"says": OURS, "wants": BASIC}, []),
+    ],
+    indirect=["api"],
+)
+@pytest.mark.usefixtures("api")
+def test_a_server_that_forgets_who_is_at_work_is_told(material: Material, run: Run, found: list[str]) -> None:
+    """After a power cut a run that is no more would hold the only place of its deployment for ever."""
+    told = row(run("check", material.monitoring).stdout, "leases")
+
+    assert [each.split("Start it with ")[1].rstrip(".") for each in told] == found
 
 
 @pytest.mark.parametrize("api", [{"says": OURS}], indirect=True)

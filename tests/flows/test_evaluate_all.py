@@ -50,7 +50,8 @@ def test_one_that_fails_does_not_keep_the_others_from_running(material: Material
 
     assert state.is_failed()
     assert "1 of 3 models failed" in str(state.message)
-    assert str(broken) in str(state.message)
+    assert f"{broken}: " in str(state.message)
+    assert "cannot read the file" in str(state.message)
     assert material.ledger.exists()
     assert other.ledger.exists()
 

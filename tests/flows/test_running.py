@@ -69,6 +69,23 @@ def test_what_stops_the_flow_stops_the_engine() -> None:
     assert stopped_in_time == [True]
 
 
+@pytest.mark.usefixtures("interruptible")
+def test_what_does_not_stop_is_left_behind() -> None:
+    """A label source that never answers must not keep a cancelled run, and the place that it holds, for ever."""
+    answered = threading.Event()
+
+    def work() -> Report:
+        while not answered.wait(0.1):
+            _thread.interrupt_main()
+        raise RuntimeError
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            patiently(Interruptible(), work, farewell=0)
+    finally:
+        answered.set()
+
+
 @pytest.mark.parametrize(
     ("error", "again"),
     [

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -12,10 +13,9 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.client.schemas.filters import FlowRunFilterStateType as StateTypes
 from prefect.client.schemas.objects import StateType
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
 
-from tests.flows.conftest import DEADLINE, POLL, PREFECT
 from tests.flows.material import SETTLED
+from tests.flows.serving import DEADLINE, POLL, PREFECT, SERVED, deployment_of
 from tests.patience import eventually
 from tests.programs import CHECKOUT, running
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
-SERVED: Final = "evaluate-labels/flight-delay-api-flight-delay"
-
 
 @pytest.fixture
 def client(server: dict[str, str]) -> Iterator[SyncPrefectClient]:
@@ -39,14 +37,6 @@ def client(server: dict[str, str]) -> Iterator[SyncPrefectClient]:
     assert server["PREFECT_API_URL"]
     with get_client(sync_client=True) as client:
         yield client
-
-
-def deployment_of(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
-    """Find a deployment, None while there is none."""
-    try:
-        return client.read_deployment_by_name(name)
-    except ObjectNotFound:
-        return None
 
 
 def scheduled(client: SyncPrefectClient, deployment: DeploymentResponse) -> list[FlowRun]:
@@ -110,3 +100,28 @@ def test_a_served_deployment_is_triggered_and_completes(
         assert run.state.is_completed(), f"{run.state}\n{log}"
         assert run.name == "flight-delay as of 2013-04-04T00:00:00Z"
         assert material.ledger.exists()
+
+
+@pytest.mark.timeout(300)
+def test_a_run_is_a_span_that_leads_to_it(server: dict[str, str], material: Material, tmp_path: Path) -> None:
+    """One of ours, below Prefect's own span of the run: from a trace to the run in the UI, and back."""
+    written = tmp_path / "spans.json"
+
+    subprocess.run(
+        [sys.executable, "-m", "tests.flows.traced", str(material.monitoring), str(written)],
+        env=server,
+        cwd=CHECKOUT,
+        timeout=DEADLINE,
+        check=True,
+    )
+
+    told = json.loads(written.read_text(encoding="utf-8"))
+    (ours,) = (span for span in told["spans"] if span["name"] == "evaluate-labels")
+    (around,) = (span for span in told["spans"] if span["context"]["span_id"] == ours["parent_id"])
+    assert ours["attributes"] == {
+        "prefect.flow_run.id": told["run"],
+        "prefect.flow_run.name": "flight-delay as of 2013-04-04T00:00:00Z",
+        "ml.flow.outcome": "completed",
+    }
+    assert around["attributes"]["prefect.run.id"] == told["run"]
+    assert {span["context"]["trace_id"] for span in told["spans"]} == {ours["context"]["trace_id"]}

@@ -9,7 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from prefect import flow
 
+from otel_ml_metrics.configuration import Evaluation
+from otel_ml_metrics.flows.earlier import known_values
 from otel_ml_metrics.flows.showing import CHANGE
 from tests.flows.asking import artifact_of, artifacts_of, evaluate
 from tests.flows.material import START
@@ -17,7 +20,7 @@ from tests.flows.material import START
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-    from otel_ml_metrics.evaluation_report import Report
+    from otel_ml_metrics.evaluation_report import Report, Value
     from tests.flows.material import Material
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_api")]
@@ -132,3 +135,16 @@ def test_a_run_does_without_the_library_that_draws(material: Material, caplog: p
     assert state.is_completed(), state.message
     assert [artifact.type for artifact in artifacts_of(state)] == ["table"]
     assert caplog.text.count("pip install 'otel-ml-metrics[flows]'") == 1
+
+
+def test_a_ledger_that_cannot_be_read_now_fails_no_run(material: Material, caplog: pytest.LogCaptureFixture) -> None:
+    """The values are committed by then; the run shows its own, and says why there are no others."""
+    report = evaluate(material, as_of=FIRST_IS_FINAL).result()
+    material.ledger.write_bytes(b"not a database any more")
+
+    @flow
+    def look() -> list[Value]:
+        return list(known_values(Evaluation.from_file(material.monitoring), report, report.values))
+
+    assert look() == list(report.values)
+    assert "Values of earlier windows are not shown" in caplog.text

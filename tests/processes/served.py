@@ -10,6 +10,7 @@ import os
 import threading
 from typing import Any, Final
 
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
@@ -20,13 +21,16 @@ LOG: Final = "SERVED_LOG"
 """Variable with the folder of the prediction log."""
 WARMED: Final = "SERVED_WARMED"
 """Variable with the number of predictions that are recorded as soon as there is a monitor."""
+PLAIN: Final = "SERVED_PLAIN"
+"""Variable that, if it is set, leaves histograms to the SDK."""
 
 
 class Model:
     """A model that scores everything alike."""
 
     def __init__(self) -> None:
-        self._provider = MeterProvider([PeriodicExportingMetricReader(OTLPMLMetricExporter())])
+        exporter = OTLPMetricExporter() if PLAIN in os.environ else OTLPMLMetricExporter()
+        self._provider = MeterProvider([PeriodicExportingMetricReader(exporter)])
         self._monitor = ModelMonitor("fraud", log=os.environ[LOG], meter_provider=self._provider)
         self._ids: list[str | None] = []
         self._recording = threading.Lock()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow.parquet as pq
@@ -28,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from otel_ml_metrics.telemetry.grpc_receiver import GrpcReceiver
     from otel_ml_metrics.telemetry.received import ReceivedPoint
-    from otel_ml_metrics.telemetry.receiver import Receiver
+    from otel_ml_metrics.telemetry.receiver import Receiver, Record
 
 WORKERS: Final = 2
 CLIENTS: Final = 4
@@ -92,23 +92,34 @@ class Server:
         assert response.status == HTTPStatus.OK, said
         return Answer(said["process"], tuple(said["ids"]))
 
-    def load(self, each: int) -> None:
-        """Let several clients ask at once, until every worker has answered so many times and is asked no more."""
+    def load(self, each: int, *, doomed: int = 0) -> None:
+        """Let several clients ask at once, until so many workers as there should be have answered so many times.
+
+        Args:
+            each: Answers of each worker.
+            doomed: A worker that is killed meanwhile: it is not one of them, and its connections may break.
+        """
         answered: Counter[int] = Counter()
 
         def ask() -> None:
             while len(answered) < WORKERS or min(answered.values()) < each:
-                found = self.ask("/predict")
+                try:
+                    found = self.ask("/predict")
+                except (OSError, HTTPException):
+                    if not doomed:
+                        raise
+                    continue
                 self.answers.append(found)
-                answered[found.process] += 1
+                if found.process != doomed:
+                    answered[found.process] += 1
 
         with ThreadPoolExecutor(CLIENTS) as pool:
             for done in [pool.submit(ask) for _ in range(CLIENTS)]:
                 done.result(END)
 
-    def end(self, with_signal: signal.Signals = signal.SIGTERM) -> None:
-        """Tell the server to end, and wait until it has."""
-        self.process.send_signal(with_signal)
+    def end(self) -> None:
+        """Tell the server to end, as supervisors do, and wait until it has."""
+        self.process.terminate()
         self.process.wait(END)
 
     @property
@@ -122,11 +133,16 @@ class Server:
         return [each for answer in self.answers for each in answer.ids]
 
 
+def environment(receiver: Receiver | GrpcReceiver, folder: Path, **variables: str) -> dict[str, str]:
+    """The environment of a program whose metrics go to a receiver and whose log is in a folder."""
+    search = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, **receiver.environment, LOG: str(folder / "log"), "PYTHONPATH": search, **variables}
+
+
 @contextmanager
 def serving(command: Sequence[str], receiver: Receiver, folder: Path, **variables: str) -> Iterator[Server]:
     """Run a server, whose metrics go to a receiver and whose log is in a folder, from its first answer on."""
-    environ = {**os.environ, **receiver.environment, LOG: str(folder / "log"), **variables}
-    environ["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environ = environment(receiver, folder, **variables)
     complaints = folder / "server.log"
     with tempfile.TemporaryDirectory() as short:  # names of sockets may not be long
         name = f"{short}/socket"
@@ -152,7 +168,7 @@ def logged_ids(folder: Path) -> list[str]:
     return [str(each) for column in columns for each in column["prediction_id"].to_pylist()]
 
 
-def exported(receiver: Receiver, metric: str) -> list[int]:
+def exported(receiver: Record, metric: str) -> list[int]:
     """What each process said of a metric when it had said everything: sums, and the counts of histograms; no zeros."""
     totals: dict[Any, int] = {}
     for point in receiver.points:

@@ -30,7 +30,7 @@ def test_the_readme_of_a_project_says_the_same(init: Init) -> None:
     """What the tests of the page prove holds for the file that the user has."""
     needed = {command for command in commands(PAGE) if re.match(r"export|prefect server|python -m", command)}
 
-    assert len(needed) == 4
+    assert len(needed) == 5
     assert needed <= commands(init() / "README.md")
 
 
