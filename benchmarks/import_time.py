@@ -1,10 +1,12 @@
-"""Time the import of the package against a bare interpreter that imports numpy, as model servers have done anyway.
+"""Time the import of the package against an interpreter that imports numpy and the API of OpenTelemetry.
 
-Fresh processes take turns: numpy alone, `import otel_ml_metrics`, and `from otel_ml_metrics import ModelMonitor`, since
-names are imported when they are first used. The figures are medians of the processor time that a turn adds: an import
-runs on one core and waits for nothing, and wall time on a shared machine mostly tells what else runs there.
+That is what the package depends on, and what a model server with any telemetry has imported anyway. Fresh processes
+take turns: these two alone, `import otel_ml_metrics`, and `from otel_ml_metrics import ModelMonitor`, since names are
+imported when they are first used. The figures are medians of the processor time that a turn adds: an import runs on one
+core and waits for nothing, and wall time on a shared machine mostly tells what else runs there.
 
-Found (2026-11): the package itself adds next to nothing, since it imports names when they are first used.
+Found (2026-11): a third of what was added was `secrets`, with OpenSSL and all, for one random number that the system
+gives as well. What is left is a millisecond a module, most of it the methods that dataclasses write for themselves.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ import subprocess
 import sys
 from typing import Final
 
-BARE: Final = "import numpy"
+BARE: Final = "import numpy, opentelemetry.metrics, opentelemetry.trace"
 STATEMENTS: Final = ("import otel_ml_metrics", "from otel_ml_metrics import ModelMonitor")
-LIMIT_MS: Final = 150.0
+LIMIT_MS: Final = 50.0
 
 
 def milliseconds(statement: str) -> float:
@@ -46,12 +48,13 @@ def main() -> int:
         milliseconds(statement)  # bytecode and the file cache
     turns = [[milliseconds(f"{BARE}; {each}") for each in ("pass", *STATEMENTS)] for _ in range(asked.turns)]
     medians = [statistics.median(turn[at] - turn[0] for turn in turns) for at in (1, 2)]
-    print(f"{'':>8} {BARE:>14}  " + "  ".join(f"{each:>40}" for each in STATEMENTS))
+    print(f"bare: {BARE}")
+    print(f"{'':>8} {'bare':>14}  " + "  ".join(f"{each:>40}" for each in STATEMENTS))
     for number, (bare, *others) in enumerate(turns, start=1):
         print(f"{number:>8} {bare:>11.0f} ms  " + "  ".join(f"{each - bare:>+37.0f} ms" for each in others))
     print(f"{'median':>8} {'':>14}  " + "  ".join(f"{each:>+37.0f} ms" for each in medians))
-    print(f"to reach: {LIMIT_MS:+g} ms for {STATEMENTS[0]!r}")
-    return 0 if medians[0] <= LIMIT_MS else 1
+    print(f"to reach: at most {LIMIT_MS:+g} ms")
+    return 0 if max(medians) <= LIMIT_MS else 1
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ coordination.
 from __future__ import annotations
 
 import itertools
-import secrets
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, overload
@@ -41,7 +41,7 @@ class IdSource:
     """
 
     def __init__(self) -> None:
-        self._lanes = itertools.count(secrets.randbits(LANE_BITS))
+        self._lanes = itertools.count(int.from_bytes(os.urandom(8)) % (1 << LANE_BITS))
         self._stamp = _stamped(0)
         self._opening = threading.Lock()
         self._blocks = iter(range(0))

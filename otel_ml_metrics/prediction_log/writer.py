@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _REQUIRED: Final = frozenset({"prediction_id", "predicted_at"})
 _METADATA: Final = {SCHEMA_KEY: SCHEMA_VERSION, BINS_KEY: SCHEME}
 _NO_DAY: Final = -1
+_JOINED: Final = 64
+"""Batches whose columns are joined at a time: those of one row each take more for their columns than for their rows."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,11 @@ class LogWriter:
             (batch.kinds["prediction"] for batch in batches if "prediction" in batch.values), "boolean"
         )
         vectors = any(batch.scores is not None for batch in batches)
-        tables = [self._batch_table(batch, decided, vectors=vectors) for batch in batches]
+        portions = [batches[at : at + _JOINED] for at in range(0, len(batches), _JOINED)]
+        tables = [
+            arrow.joined([self._batch_table(batch, decided, vectors=vectors) for batch in portion])
+            for portion in portions
+        ]
         return arrow.joined(tables)
 
     def _batch_table(self, batch: PredictionBatch, decided: Kind, *, vectors: bool) -> Table:

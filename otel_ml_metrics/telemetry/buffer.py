@@ -28,6 +28,10 @@ _FREE_BYTES: Final = 768
 _MANY: Final = 20
 """Fields beyond which a row is measured: each takes a hundred bytes, whatever is in it."""
 
+_PORTIONS: Final = 8
+"""In how many portions a full buffer is worked off: columns and log files of all at once would take its bytes again."""
+_LEAST_PORTION: Final = 1_024
+
 _FLAT: Final = frozenset({float, bool, type(None), np.float64, np.float32, np.int64, np.bool_})
 """Kinds of values that are of one small size."""
 _WORD: Final = 1 << 63
@@ -120,8 +124,10 @@ class RecordBuffer:
             return len(self)
 
     def take(self) -> list[Item]:
-        """Take everything out that stands in it now; it counts until `let_go`."""
-        items = [self._items.popleft() for _ in range(len(self._items))]
+        """Take a portion of the oldest out, about an eighth of the bytes; they count until `let_go`."""
+        waiting = len(self._items)
+        share = waiting * self.most_bytes // _PORTIONS // max(1, self._held_bytes())
+        items = [self._items.popleft() for _ in range(min(waiting, max(_LEAST_PORTION, share)))]
         with self._lock:
             self._taken += len(items)
             self._taken_rows += sum(len(item) - 1 for item in items if isinstance(item, PredictionBatch))
@@ -129,13 +135,15 @@ class RecordBuffer:
             self._make_room()
         return items
 
-    def let_go(self) -> None:
-        """Count no longer what was taken out."""
+    def let_go(self) -> int:
+        """Count no longer what was taken out; how many rows that was."""
         with self._lock:
+            rows = self._taken + self._taken_rows
             self._rows_in_batches -= self._taken_rows
             self._bytes -= self._taken_bytes
             self._taken, self._taken_rows, self._taken_bytes = 0, 0, 0
             self._make_room()
+            return rows
 
     def usage(self) -> float:
         """Filled share, from 0 to 1, of rows or of bytes, whichever is more."""

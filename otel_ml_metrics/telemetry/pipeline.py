@@ -219,14 +219,14 @@ class Pipeline:
             Whether nothing was lost.
         """
         with self._lock:
-            batches = self._take()
+            waiting, good = len(self._buffer), [True]
+            while waiting > 0:  # what comes meanwhile is for the next drain
+                good.append(self._work_off(self._take()))
+                waiting -= max(1, self._buffer.let_go())
             if batch is not None:
-                batches.append(batch)
-            added = [self._add(each) for each in batches]
-            written = self._write([each for each in batches if len(each)])
-            self._buffer.let_go()
+                good.append(self._work_off([batch]))
         self._faults.log_when_due()
-        return all(added) and written
+        return all(good)
 
     def process_now(self, batch: PredictionBatch) -> None:
         """Add one batch up and make it durable, and let what goes wrong pass to the caller."""
@@ -234,6 +234,11 @@ class Pipeline:
             self._faults.report(batch.faults)
             self._aggregation.add(batch)
             self._write([batch])
+
+    def _work_off(self, batches: list[PredictionBatch]) -> bool:
+        added = [self._add(each) for each in batches]
+        written = self._write([each for each in batches if len(each)])
+        return all(added) and written
 
     def _take(self) -> list[PredictionBatch]:
         batches, failures = batches_of(self._buffer.take(), self._schema)

@@ -18,6 +18,7 @@ EFFECTS = ("os.fork", "os.posix_spawn", "os.system", "socket.", "subprocess.")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 effects: list[str] = []
+before = frozenset(sys.modules)
 
 
 def watch(event: str, arguments: tuple[object, ...]) -> None:
@@ -63,4 +64,5 @@ if __name__ == "__main__":
     sys.addaudithook(watch)
     exec(compile(sys.argv[1], "<statement>", "exec"), {})  # noqa: S102  # the statement is the test's own
     noted = [*effects]
-    print(json.dumps({"effects": noted, "modules": sorted(sys.modules), "threads": threading.active_count()}))  # noqa: T201  # its result
+    loaded = sorted(sys.modules.keys() - before)
+    print(json.dumps({"effects": noted, "loaded": loaded, "threads": threading.active_count()}))  # noqa: T201  # its result
