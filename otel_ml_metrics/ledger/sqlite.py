@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
+import time
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
@@ -15,6 +16,8 @@ from otel_ml_metrics.ledger.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_LOOK_AGAIN: Final = 0.01
 
 
 class SQLite(Database):
@@ -43,7 +46,7 @@ class SQLite(Database):
         @sa.event.listens_for(engine, "connect")
         def _durable(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
             connection.isolation_level = None  # the driver would begin where it likes; transactions say BEGIN here
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection, busy_seconds)
             connection.execute("PRAGMA synchronous = FULL")
 
         super().__init__(url, engine)
@@ -84,3 +87,17 @@ class SQLite(Database):
         with self.told(), closing(self._engine.connect()) as connection:
             connection.exec_driver_sql("VACUUM")
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _write_ahead(connection: sa.engine.interfaces.DBAPIConnection, busy_seconds: float) -> None:
+    """Ask for the write-ahead log; where another process asks for it in a new file, SQLite refuses without waiting."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_AGAIN)
+        else:
+            return

@@ -129,6 +129,7 @@ def test_a_long_batch_is_the_sum_of_short_ones() -> None:
     def in_parts(monitor: ModelMonitor) -> None:
         for start in range(0, rows, 999):
             monitor.record_batch(**{name: column[start : start + 999] for name, column in columns.items()})
+            assert start % 20 or monitor.force_flush()  # all of them are more than waits at most
 
     assert recorded(at_once) == recorded(in_parts)
 
