@@ -34,7 +34,8 @@ class CustomMetric:
 
     Args:
         definition: What is emitted: exactly the name and unit that the user gave.
-        value: An expression, its text, the name of a column, or a callable on the columns of a batch.
+        value: An expression, its text, the name of a column, or a callable on the columns of some rows, such as
+            a part of a long batch. It gives a value per row, which may depend on that row alone.
     """
 
     definition: MetricDefinition
