@@ -1,6 +1,7 @@
 """From `otel-ml-metrics init` to the first finished scheduled run: the commands of docs/getting-started.md, timed.
 
     python benchmarks/init_to_run.py [--within SECONDS] [--collector URL] [--database URL] [--ledger URL]
+        [--login USER:PASSWORD]
 
 Runs every command of the page in a fresh folder with a Prefect of its own, but for `pip install`: the environment that
 runs this script is the one that is tried. Ports are free ones of 127.0.0.1; without --collector a receiver in this
@@ -10,6 +11,7 @@ process takes its place. Exit code 1: a command failed, or the first scheduled r
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import re
@@ -54,10 +56,18 @@ class FirstRun:
         within: Seconds for everything.
         database: SQLAlchemy URL of Prefect's database; None for its own SQLite file.
         ledger: SQLAlchemy URL of the ledger; None for the file that the project names.
+        login: `user:password` that Prefect asks for; None for a Prefect that anybody may use.
     """
 
     def __init__(
-        self, home: Path, collector: str, *, within: float, database: str | None = None, ledger: str | None = None
+        self,
+        home: Path,
+        collector: str,
+        *,
+        within: float,
+        database: str | None = None,
+        ledger: str | None = None,
+        login: str | None = None,
     ) -> None:
         self._started = time.monotonic()
         self._deadline = self._started + within
@@ -76,6 +86,10 @@ class FirstRun:
         }
         if database is not None:
             self._environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
+        self._headers = {"Content-Type": "application/json"}
+        if login is not None:
+            self._environ |= {"PREFECT_SERVER_API_AUTH_STRING": login, "PREFECT_API_AUTH_STRING": login}
+            self._headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
         self._log = home / "servers.log"
 
     def walk(self, page: str) -> None:
@@ -152,7 +166,7 @@ class FirstRun:
     def _ask(self, path: str, content: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - whatever JSON says
         body = None if content is None else json.dumps(content).encode()
         url = f"http://127.0.0.1:{self._ports['4200']}/api/{path}"
-        request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+        request = urllib.request.Request(url, data=body, headers=self._headers)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - the same
                 return json.load(answer)
@@ -170,6 +184,7 @@ def main() -> None:
     parser.add_argument("--collector", help="URL of OTLP over HTTP on 127.0.0.1")
     parser.add_argument("--database", help="SQLAlchemy URL of an empty database for Prefect")
     parser.add_argument("--ledger", help="SQLAlchemy URL of an empty database for the ledger")
+    parser.add_argument("--login", metavar="USER:PASSWORD", help="that Prefect asks for (default: it asks for none)")
     given = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home, Receiver() as receiver:
@@ -179,6 +194,7 @@ def main() -> None:
             within=given.within,
             database=given.database,
             ledger=given.ledger,
+            login=given.login,
         )
         first.walk(PAGE.read_text(encoding="utf-8"))
         lagging = [point for point in receiver.points if point.scope == SCOPE_LAGGING]

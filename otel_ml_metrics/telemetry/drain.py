@@ -58,7 +58,8 @@ class Drain:
         """Make the work run soon."""
         if self._thread is None:
             self._start()
-        self._wake.set()
+        if not self._wake.is_set():  # to set it takes a lock, and every row asks while a full buffer is worked off
+            self._wake.set()
 
     def flush(self, timeout: float) -> bool:
         """Run the work, and wait for it at most `timeout` seconds.

@@ -31,13 +31,14 @@ LONGEST: Final = 300
 
 @pytest.mark.timeout(2 * LONGEST)
 def test_the_commands_of_the_page_lead_to_values_in_prometheus(stack: Stack, postgresql_server: Server) -> None:
-    """Served flows, Prefect and ledger on PostgreSQL, the Collector, and Prometheus, well within five minutes."""
+    """Flows, Prefect with a password, it and the ledger on PostgreSQL, Collector and Prometheus, in five minutes."""
     ledger, database = (postgresql_server.url(postgresql_server.new_database()) for _ in range(2))
     options = {
         "within": str(LONGEST),
         "collector": stack.otlp_http,
         "database": database.replace("+psycopg", "+asyncpg"),
         "ledger": ledger,
+        "login": "admin:s3cr3t",
     }
 
     done = subprocess.run(
@@ -54,6 +55,7 @@ def test_the_commands_of_the_page_lead_to_values_in_prometheus(stack: Stack, pos
         "warn",
         "ok",
     ]  # before and after it is served
+    assert re.findall(r"^(\w+) +Prefect ", done.stdout, re.MULTILINE) == ["ok", "ok"]
     whole = '{ml_model_name="my-model", ml_evaluation_maturity="1d", ml_slice_country=""}'
     for name in ("ml_evaluation_accuracy_ratio", "ml_evaluation_roc_auc", "ml_label_coverage_ratio"):
         (series,) = stack.prometheus.wait_for(f"{name}{whole}")
