@@ -172,12 +172,15 @@ def _told(timely: Sequence[Said], settings: Settings) -> Iterator[str]:
         elif settings.aggregate == "last":
             yield "duplicate" if label.label == before.label else "revised"
         else:
-            yield "duplicate" if label == before else "matched"
+            yield "duplicate" if _order(label) == _order(before) else "matched"
         before = label
 
 
 def _order(label: Said) -> tuple[Any, ...]:
-    """The total order of the labels of a prediction, in which the last one counts."""
+    """The total order of the labels of a prediction, in which the last one counts; equal ones are the very same.
+
+    What else stands beside them, such as a field that is no part of the key, makes no other label of them.
+    """
     return label.received_us, label.revision, label.label, label.occurred_us or 0
 
 
@@ -239,7 +242,7 @@ def _together(labels: Sequence[Said], aggregate: str) -> Any:
         return labels[-1].label
     if aggregate == "any":
         return any(label.label for label in labels)
-    return sum(math.floor(label.label * 2**30 + 0.5) for label in set(labels)) / 2**30
+    return sum(math.floor(label * 2**30 + 0.5) for _, _, label, _ in set(map(_order, labels))) / 2**30
 
 
 def _parts(
