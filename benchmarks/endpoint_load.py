@@ -37,8 +37,9 @@ from pydantic import BaseModel
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from worlds import SERVED
 
-from otel_ml_metrics import ModelMonitor, col, counter, histogram
+from otel_ml_metrics import ModelMonitor
 from otel_ml_metrics.prediction_log.layout import SEGMENT_PATTERN
 from otel_ml_metrics.telemetry.exporter import OTLPMLMetricExporter
 from otel_ml_metrics.telemetry.receiver import Receiver
@@ -76,16 +77,7 @@ def new_monitor(log: Path, endpoint: str) -> tuple[ModelMonitor, MeterProvider]:
     exporter = OTLPMLMetricExporter(endpoint=f"{endpoint}/v1/metrics", protocol="http/protobuf")
     provider = MeterProvider([PeriodicExportingMetricReader(exporter, export_interval_millis=EXPORT_MS)])
     monitor = ModelMonitor(
-        "flight-delay",
-        version="2013.04",
-        variant="champion",
-        slices=["carrier", "origin", "cabin"],
-        fields=["fare"],
-        metrics=[
-            histogram("expected_refund", unit="USD", value=col("score") * col("fare"), bounds=range(0, 500, 25)),
-            histogram("fare", unit="USD", value="fare", bounds=range(0, 500, 25)),
-            counter("risky_flights", unit="{flight}", value=col("score") > 0.8),
-        ],
+        **SERVED,
         log=log,
         meter_provider=provider,
     )

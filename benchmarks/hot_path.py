@@ -39,9 +39,9 @@ from opentelemetry.sdk.metrics.export import (
 )
 from prometheus_client import CollectorRegistry
 from prometheus_client import Histogram as PrometheusHistogram
-from worlds import hold_threads
+from worlds import SERVED, hold_threads
 
-from otel_ml_metrics import ModelMonitor, col, counter, histogram
+from otel_ml_metrics import ModelMonitor
 from otel_ml_metrics.semconv import SCORE_BOUNDS
 from otel_ml_metrics.telemetry.exporter import MLMetricExporter
 
@@ -98,16 +98,7 @@ def new_provider() -> MeterProvider:
 def new_monitor(provider: MeterProvider, log: Path | None) -> ModelMonitor:
     """A monitor with five metrics and three slices."""
     return ModelMonitor(
-        "flight-delay",
-        version="2013.04",
-        variant="champion",
-        slices=["carrier", "origin", "cabin"],
-        fields=["fare"],
-        metrics=[
-            histogram("expected_refund", unit="USD", value=col("score") * col("fare"), bounds=range(0, 500, 25)),
-            histogram("fare", unit="USD", value="fare", bounds=range(0, 500, 25)),
-            counter("risky_flights", unit="{flight}", value=col("score") > 0.8),
-        ],
+        **SERVED,
         log=log,
         buffer_rows=10 * CALLS,
         meter_provider=provider,

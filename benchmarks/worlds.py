@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from otel_ml_metrics import ModelMonitor
+from otel_ml_metrics import ModelMonitor, col, counter, histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,19 @@ CARRIERS: Final = ["9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "
 ORIGINS: Final = ["EWR", "JFK", "LGA"]
 LABELS: Final = {"id": "prediction_id", "label": "late", "received_at": "landed_at"}
 THREADS: Final = 2
+SERVED: Final[dict[str, Any]] = {
+    "name": MODEL,
+    "version": "2013.04",
+    "variant": "champion",
+    "slices": ["carrier", "origin", "cabin"],
+    "fields": ["fare"],
+    "metrics": [
+        histogram("expected_refund", unit="USD", value=col("score") * col("fare"), bounds=range(0, 500, 25)),
+        histogram("fare", unit="USD", value="fare", bounds=range(0, 500, 25)),
+        counter("risky_flights", unit="{flight}", value=col("score") > 0.8),
+    ],
+}
+"""A monitor in a server: five metrics, with those that every monitor has, and three slices."""
 
 
 @dataclass(frozen=True)
