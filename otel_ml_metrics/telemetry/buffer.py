@@ -31,6 +31,7 @@ _MANY: Final = 20
 _PORTIONS: Final = 8
 """In how many portions a full buffer is worked off: columns and log files of all at once would take its bytes again."""
 _LEAST_PORTION: Final = 1_024
+"""Items that are taken at once if they are small: a segment of a few rows costs as much as one of a thousand."""
 
 _FLAT: Final = frozenset({float, bool, type(None), np.float64, np.float32, np.int64, np.bool_})
 """Kinds of values that are of one small size."""
@@ -125,13 +126,22 @@ class RecordBuffer:
 
     def take(self) -> list[Item]:
         """Take a portion of the oldest out, about an eighth of the bytes; they count until `let_go`."""
-        waiting = len(self._items)
-        share = waiting * self.most_bytes // _PORTIONS // max(1, self._held_bytes())
-        items = [self._items.popleft() for _ in range(min(waiting, max(_LEAST_PORTION, share)))]
+        portion = self.most_bytes // _PORTIONS
+        most = min(len(self._items), max(_LEAST_PORTION, portion // ROW_BYTES))
+        items: list[Item] = []
+        rows = large = 0
+        while len(items) < most and large < portion:
+            item = self._items.popleft()
+            items.append(item)
+            if isinstance(item, PredictionBatch):
+                rows += len(item) - 1
+                large += item.size
+            else:
+                large += item[-1]
         with self._lock:
             self._taken += len(items)
-            self._taken_rows += sum(len(item) - 1 for item in items if isinstance(item, PredictionBatch))
-            self._taken_bytes += sum(item.size if isinstance(item, PredictionBatch) else item[-1] for item in items)
+            self._taken_rows += rows
+            self._taken_bytes += large
             self._make_room()
         return items
 
