@@ -66,7 +66,7 @@ _SILENCES: Final = (
     ),
     # A port for gRPC hangs up on HTTP, mostly, and so does one that expects TLS; but so does a receiver that goes down.
     Slip(
-        "Connection aborted|Socket closed",
+        "Connection aborted|Connection broken|Socket closed",
         "If that is so again, look whether the port speaks gRPC (OTEL_EXPORTER_OTLP_PROTOCOL=grpc) or TLS (https://).",
         certain=False,
     ),

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 
+from otel_ml_metrics.telemetry.answers import Answer
 from otel_ml_metrics.telemetry.delivery import MAX_PROBES, Delivery, Outcome
 from otel_ml_metrics.telemetry.endpoint import Endpoint
 from otel_ml_metrics.telemetry.grpc_receiver import GrpcReceiver
 from otel_ml_metrics.telemetry.receiver import ACCEPT, Receiver, Reply
+from otel_ml_metrics.telemetry.slips import without_slips
 from tests.telemetry.points import START, counter, gauge, gauges, histogram
 
 if TYPE_CHECKING:
@@ -389,6 +391,15 @@ def test_a_port_that_speaks_something_else_keeps_the_points() -> None:
             outcome = delivery.send(gauges(2))
 
     assert (outcome.status, outcome.retry) == ("retry", (0, 1))
+
+
+@pytest.mark.parametrize("heard", ["Connection aborted.", "Connection broken: ConnectionResetError(104)"])
+def test_a_receiver_that_hangs_up_may_want_another_protocol(heard: str) -> None:
+    """A port for TLS hangs up on plain HTTP in one way or another, depending on how much it had read by then."""
+    answer = without_slips(Answer("busy", message=f"no answer, {heard}"))
+
+    assert answer.verdict == "busy"
+    assert "https://" in answer.told
 
 
 def test_a_short_pause_of_the_receiver_is_waited_out(wire: Wire) -> None:
