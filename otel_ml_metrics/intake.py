@@ -128,7 +128,7 @@ class Reading:
         self._plan = delta_plan(evaluation, self._log.columns)
         self._calendar = Calendar.of(evaluation)
         self._within_us = evaluation.within.us
-        self._retired_before = ledger.retired().before
+        self._retired_before = self._log.retirement.before
 
     def take(self, *, as_of_us: int, hold_back: bool = True) -> Intake:
         """Read the labels received up to an instant, and the segments that are new.
