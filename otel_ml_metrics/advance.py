@@ -79,6 +79,7 @@ class Advance:
         self._as_of_us = as_of_us
         self._now_us = now_us
         self._rebuilt = rebuilt
+        self._retirement = ledger.retired()
         self._totals = Totals.of(head.totals)
         self._states = self._new_states(engine, rebuilt)
         self._tiles = sorted({*ledger.tiles(), *self._states})
@@ -173,7 +174,7 @@ class Advance:
         return self._valuation.groups(states, judgements)
 
     def _as_retired(self, groups: Groups) -> Groups:
-        return as_retired(groups, self._ledger.retired(), self._evaluation)
+        return as_retired(groups, self._retirement, self._evaluation)
 
     def _as_it_was_defined(self, groups: Groups) -> Groups:
         """Groups with only the measures and maturities that the ledger had: it has no sums of the others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
@@ -269,13 +270,13 @@ class Evaluation:
         """The sums that count what measures leave out, each once."""
         return tuple(dict.fromkeys(each for exclusion in self.exclusions for each in exclusion.sums))
 
-    @property
+    @cached_property
     def columns(self) -> frozenset[str]:
         """Names of the columns that a row needs for the measures."""
         needed: list[Sum | Measure | Exact] = [*self.all_measures, *self.left_out_counts]
         return frozenset[str]().union(*(each.columns() for each in needed))
 
-    @property
+    @cached_property
     def kinds(self) -> dict[str, Kind]:
         """Kind of every column that a joined row has, the fields of the measures included."""
         decided = _DECIDED[self.task]

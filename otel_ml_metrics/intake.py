@@ -128,7 +128,7 @@ class Reading:
         self._plan = delta_plan(evaluation, self._log.columns)
         self._calendar = Calendar.of(evaluation)
         self._within_us = evaluation.within.us
-        self._retired_before = ledger.retired().before
+        self._retired_before = self._log.retirement.before
 
     def take(self, *, as_of_us: int, hold_back: bool = True) -> Intake:
         """Read the labels received up to an instant, and the segments that are new.
@@ -311,17 +311,16 @@ class Reading:
         """Old segments that can hold the predictions of the incoming labels: by the id's date, or else searched."""
         if not old:
             return set()
-        prefixes = self._engine.sql(
-            f"SELECT DISTINCT substr(prediction_id, 1, {PREFIX_LENGTH}) AS prefix FROM incoming"
+        found = self._engine.sql(
+            "SELECT min(prediction_id) AS first_id, max(prediction_id) AS last_id, min(received_us) AS first_us,"
+            f" max(received_us) AS last_us FROM incoming GROUP BY substr(prediction_id, 1, {PREFIX_LENGTH})"
         )
-        dates = dates_among(values(prefixes, "prefix"), {each.date for each in old if each.date is not None})
-        [span] = self._engine.sql(
-            "SELECT min(received_us) AS first, max(received_us) AS last FROM incoming"
-        ).to_pylist()
-        if span["first"] is None:
+        if not len(found):
             return set()
-        first = date_of(max(span["first"] - self._evaluation.horizon.us, _FIRST_US))
-        last = date_of(span["last"] + SKEW_US)
+        spans = zip(values(found, "first_id"), values(found, "last_id"), strict=True)
+        dates = dates_among(spans, {each.date for each in old if each.date is not None})
+        first = date_of(max(min(values(found, "first_us")) - self._evaluation.horizon.us, _FIRST_US))
+        last = date_of(max(values(found, "last_us")) + SKEW_US)
         return {
             each.name
             for each in old

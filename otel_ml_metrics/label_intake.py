@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from otel_ml_metrics.attribution.inputs import LABEL, Input
@@ -93,7 +93,7 @@ class LabelIntake:
             span = received.get(part.shown) if part.rewritten_us is None else Received(*part.rewritten_us)
             if span is None or self._is_whole(part, span, (start_us, end_us), labelled.warnings):
                 last_us = span.last_us if span else None
-                labelled.inputs.append(replace(part.input, taken_until_us=until_us, last_us=last_us))
+                labelled.inputs.append(part.input._replace(taken_until_us=until_us, last_us=last_us))
         return labelled
 
     def _read(self, survey: Survey, until_us: int) -> dict[str, Received]:

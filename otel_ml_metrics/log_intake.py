@@ -59,11 +59,11 @@ class LogIntake:
     def __init__(self, evaluation: Evaluation, engine: Engine, ledger: LedgerReader) -> None:
         self._engine = engine
         self._known = ledger.inputs(SEGMENT)
-        retirement = ledger.retired()
+        self.retirement = ledger.retired()
         self._listed = {
             name: segment
             for name, segment in segments(evaluation.predictions, evaluation.model).items()
-            if not retirement.is_retired(segment.date)
+            if not self.retirement.is_retired(segment.date)
         }
         self._lost = ledger.lost()
         self.columns = rows.RowColumns.of(evaluation)

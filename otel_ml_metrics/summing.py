@@ -201,8 +201,10 @@ class Summing:
             self._engine.materialise("withdrawn_rows", f"SELECT * FROM old_rows WHERE {rows}")
         else:
             self._engine.define("withdrawn_rows", "SELECT * FROM moved_before WHERE FALSE")
-        labelled = "(SELECT * FROM attributed WHERE NOT _is_new)"
-        return self._dates_of(labelled, "moved_before", "withdrawn_rows")
+        relations = ["(SELECT _predicted_us FROM attributed WHERE NOT _is_new)"]
+        relations += ["moved_before"] if self._moved else []
+        relations += ["withdrawn_rows"] if self._withdrawn else []
+        return self._dates_of(*relations)
 
     def _place_before_and_after(self) -> None:
         """Materialise the rows that labels came to or left, and their labels, as they were and as they are."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,9 +14,8 @@ LABEL = "label"
 SEGMENT = "segment"
 
 
-@dataclass(frozen=True)
-class Input:
-    """How far an input was taken.
+class Input(NamedTuple):
+    """How far an input was taken; there are thousands of them, and a tuple is made soonest.
 
     Args:
         kind: `label` or `segment`.
@@ -40,7 +39,7 @@ class Input:
 
     def taken(self, until_us: int, last_us: int | None) -> Input:
         """The same input after it was taken up to an instant."""
-        return replace(self, taken_until_us=until_us, last_us=last_us)
+        return self._replace(taken_until_us=until_us, last_us=last_us)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -99,8 +100,11 @@ def rows_where(table: pa.Table, column: str, value: object) -> pa.Table:
 def sums_over_all(sums: pa.Table, names: Collection[str]) -> dict[str, int]:
     """The totals of some plain sums over every tile and bucket, all rows and no slice, by name."""
     named = pc.is_in(sums.column("sum"), value_set=pa.array(names, pa.string()))
-    totals = rows_where(sums.filter(named), "slice", "{}").group_by("sum").aggregate([("value", "sum")])
-    return {name: int(value) for name, value in zip(values(totals, "sum"), values(totals, "value_sum"), strict=True)}
+    found = rows_where(sums.filter(named), "slice", "{}")
+    totals: Counter[str] = Counter()
+    for name, value in zip(values(found, "sum"), values(found, "value"), strict=True):
+        totals[name] += int(value)
+    return dict(totals)
 
 
 def slice_text(named: Mapping[str, str | None]) -> str:

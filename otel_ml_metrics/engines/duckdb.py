@@ -68,6 +68,12 @@ class DuckDBEngine:
             rows: list[tuple[Any, ...]] = self._connection.execute(f"SELECT count(*) FROM {name}").fetchall()
         return int(rows[0][0])
 
+    def types(self, relation: str) -> dict[str, str]:
+        """Type of each column of a relation; it is looked at once, which a DESCRIBE does three times."""
+        with self._told():
+            found = self._connection.sql(f"SELECT * FROM {relation}")
+            return dict(zip(found.columns, map(str, found.types), strict=True))
+
     def may_repeat(self, column: str, query: str) -> bool:
         """Whether a value of a column may occur twice: sorting hashes takes half the time of counting texts."""
         hashes = self.sql(f"SELECT hash({column}) AS hash FROM ({query})").column("hash").to_numpy()

@@ -128,7 +128,7 @@ def _groups(engine: Engine, parts: Sequence[LabelPart]) -> list[_Group]:
 
 def _types(engine: Engine, relation: str, part: LabelPart) -> dict[str, str]:
     try:
-        rows = engine.sql(f"DESCRIBE SELECT * FROM {relation}").to_pylist()
+        types = engine.types(relation)
     except EngineError as error:
         message = (
             f"The label file {part.shown} cannot be read as {part.form}: {str(error).splitlines()[0]}. If it is still"
@@ -136,7 +136,7 @@ def _types(engine: Engine, relation: str, part: LabelPart) -> dict[str, str]:
         )
         raise LabelSourceError(message) from error
     ours = {"filename", "file_row_number"}
-    return {row["column_name"]: row["column_type"] for row in rows if row["column_name"] not in ours}
+    return {name: found for name, found in types.items() if name not in ours}
 
 
 def _select(

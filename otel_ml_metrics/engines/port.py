@@ -22,6 +22,9 @@ class Engine(Protocol):
     def materialise(self, name: str, query: str) -> int:
         """Run a query once and keep its rows under a name; how many they are."""
 
+    def types(self, relation: str) -> dict[str, str]:
+        """Type of each column of a relation, in DuckDB's words."""
+
     def may_repeat(self, column: str, query: str) -> bool:
         """Whether a value of a column occurs twice in what a query gives; a wrong yes is allowed, a wrong no is not."""
 

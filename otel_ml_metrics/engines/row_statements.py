@@ -85,12 +85,12 @@ def logged_types(engine: Engine, paths: Sequence[str]) -> dict[str, str]:
         LogError: A segment cannot be read.
     """
     try:
-        rows = engine.sql(f"DESCRIBE SELECT * FROM {engine.scan(paths, form='parquet')}").to_pylist()
+        types = engine.types(engine.scan(paths, form="parquet"))
     except EngineError as error:
         message = f"The prediction log cannot be read: {str(error).splitlines()[0]}. Remove or mend that segment."
         raise LogError(message) from error
     ours = {"filename", "file_row_number", *CARRIED}
-    return {row["column_name"]: row["column_type"] for row in rows if row["column_name"] not in ours}
+    return {name: found for name, found in types.items() if name not in ours}
 
 
 def define_rows(

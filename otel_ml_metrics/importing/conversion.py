@@ -173,7 +173,7 @@ class Converter:
         """
         at: Any = pa.array(np.arange(len(rows)))
         self.engine.put("foreign_rows", as_one([rows]).append_column("_at", at))
-        types = _types(self.engine)
+        types = self.engine.types("foreign_rows")
         read = self.engine.sql(f"{self._sql(types, available)} WHERE {self._chosen(span_us, without)} ORDER BY _at")
         good = read.filter(pc.is_null(read.column("trouble")))
         if len(good) < len(read):
@@ -243,8 +243,3 @@ class Converter:
             columns["score_bin"] = arrow.plain(bins, arrow.SMALL_INTEGER, bins < 0)
         order = [*(name for name in LEADING_COLUMNS if name in columns), *sorted(columns.keys() - {*LEADING_COLUMNS})]
         return arrow.table({name: columns[name] for name in order}, required=_REQUIRED, metadata=_METADATA)
-
-
-def _types(engine: Engine) -> dict[str, str]:
-    rows = engine.sql("DESCRIBE SELECT * FROM foreign_rows").to_pylist()
-    return {row["column_name"]: row["column_type"] for row in rows}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import sqlalchemy as sa
 
-from otel_ml_metrics.attribution.inputs import Input
+from otel_ml_metrics.attribution.inputs import LABEL, SEGMENT, Input
 from otel_ml_metrics.attribution.retirement import Retirement
 from otel_ml_metrics.attribution.tables import LOST, RETIRED, TILED_SUMS
 from otel_ml_metrics.ledger import emitted, schema
@@ -20,6 +20,12 @@ from otel_ml_metrics.ledger.schema import decode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
+
+_INPUT_COLUMNS: Final = {
+    LABEL: ("name", "stat", "fingerprint", "taken_until_us", "last_us"),
+    SEGMENT: ("name", "date", "foreign_ids"),
+}
+"""What an input of each kind has; the other columns stay empty."""
 
 
 class LedgerReader:
@@ -57,11 +63,11 @@ class LedgerReader:
 
     def inputs(self, kind: str) -> dict[str, Input]:
         """How far the label files or segments were taken, by name."""
-        table = schema.input_file
-        names = ("kind", "name", "stat", "fingerprint", "taken_until_us", "last_us", "date", "foreign_ids")
+        table, names = schema.input_file, _INPUT_COLUMNS[kind]
         query = sa.select(*(table.c[name] for name in names)).where(table.c.kind == kind)
         with self._reading() as connection:
-            return {row[1]: Input(*row) for row in connection.execute(query).all()}
+            rows = connection.execute(query).all()
+        return {row[0]: Input(kind, **dict(zip(names, row, strict=True))) for row in rows}
 
     def facts(self, dates: Iterable[str]) -> pa.Table:
         """All labels that were applied to predictions of these dates, with the date.

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _LOOK_AGAIN: Final = 0.01
 
+_PAGE_BYTES: Final = 16_384
+"""Of a new file. A commit of 100,000 labels writes a block of 3 MB, in a quarter of as many pages as by default."""
+
 
 class SQLite(Database):
     """One file, and its folder, which are made where they are missing.
@@ -46,6 +49,7 @@ class SQLite(Database):
         @sa.event.listens_for(engine, "connect")
         def _durable(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
             connection.isolation_level = None  # the driver would begin where it likes; transactions say BEGIN here
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             _write_ahead(connection, busy_seconds)
             connection.execute("PRAGMA synchronous = FULL")
 

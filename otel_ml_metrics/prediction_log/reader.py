@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_ml_metrics.attribution.portions import Portion
 from otel_ml_metrics.errors import LogError, suggest
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 _SEGMENT: Final = re.compile(rf"{DATE_KEY}=([^/]+)/(s-[^/]*\.parquet)")
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """What one flush of a process wrote for one date. Its rows never change; the file that holds them may.
 
     Args:
@@ -113,10 +111,9 @@ def visible(folder: str, listed: Iterable[str], manifest: Manifest) -> dict[str,
         for name in file.segments
     }
     for each in listed:
-        path = each.removeprefix(f"{folder}/")
-        date, _, name = path.partition("/")
-        if is_segment(path) and name not in found and path not in manifest.leaving:
-            found[name] = Segment(name, each, date.removeprefix(f"{DATE_KEY}="))
+        match = _SEGMENT.fullmatch(each, len(folder) + 1)
+        if match and match[2] not in found and match[0] not in manifest.leaving:
+            found[match[2]] = Segment(match[2], each, match[1])
     return found
 
 
