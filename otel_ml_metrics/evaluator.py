@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
@@ -101,11 +100,9 @@ class Evaluator:
         self.close()
 
     def close(self) -> None:
-        """Close the ledger, the engine and the exporter; memory is given back while the ledger is written to disk."""
-        with ThreadPoolExecutor(1, thread_name_prefix="otel-ml-metrics-close") as closer:
-            closed = closer.submit(self._engine.close)
-            self._ledger.close()
-            closed.result()
+        """Close the ledger, the engine and the exporter."""
+        self._engine.close()
+        self._ledger.close()
         if self._delivery is not None:
             self._delivery.close()
 
