@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -157,7 +157,7 @@ class Summing:
         return frozenset({*distinct(delta, "tile_us"), *values(reached, "tile_us")})
 
     def _delta(self) -> pa.Table:
-        plan = self._plan
+        plan = replace(self._plan, combinations=self._combinations())
         parts = [self._long(deltas.prediction_sums(plan, "new_rows", sign=1), deltas.prediction_names(plan))]
         if self._moved:
             query = deltas.prediction_sums(plan, "moved_before", sign=-1)
@@ -168,6 +168,11 @@ class Summing:
             parts.append(long_form(whole, [each.key for each in plan.whole], ()))
         parts += [self._long(query, names) for query, names in deltas.binned_sums(plan)]
         return pa.concat_tables(parts)
+
+    def _combinations(self) -> int | None:
+        """How many combinations of slices there are, as far as a look at some labelled rows tells."""
+        query = deltas.combinations_sql(self._plan, "effects")
+        return None if query is None else int(values(self._engine.sql(query), "combinations")[0]) or None
 
     def _long(self, query: str, names: list[str]) -> pa.Table:
         return long_form(self._engine.sql(query), names, self._plan.slice_fields)

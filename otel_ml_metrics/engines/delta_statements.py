@@ -27,6 +27,12 @@ KEY: Final = ("_tile_us", "output", "version", "variant")
 UNITS_OF_A_SUM: Final = 1 << 30
 """Labels that are added up are rounded to 2^-30, so that their sum does not depend on the order."""
 
+_LOOKED_AT: Final = 1 << 16
+"""Rows among which combinations of slices are counted, which says how many rows share one."""
+
+_ROWS_OF_A_GROUP: Final = 16
+"""Rows that share a group where it pays to add them up by the finest groups first."""
+
 
 @dataclass(frozen=True)
 class DeltaPlan:
@@ -44,6 +50,8 @@ class DeltaPlan:
         delay_bounds: Upper bounds, in seconds, of the distribution of label delays.
         aggregate: What several labels of one prediction say together: `last`, `any` or `sum`.
         whole: Sums over labelled rows that are taken over all of them, and not by slice.
+        combinations: How many combinations of slices some rows have, as `combinations_sql` counts them; None where
+            nobody looked.
     """
 
     states: Sequence[State]
@@ -57,6 +65,7 @@ class DeltaPlan:
     delay_bounds: Sequence[float]
     aggregate: str = "last"
     whole: Sequence[Sum] = ()
+    combinations: int | None = None
 
     @property
     def slice_fields(self) -> tuple[str, ...]:
@@ -93,10 +102,9 @@ def tile_sql(plan: DeltaPlan) -> str:
 
 def prediction_sums(plan: DeltaPlan, rows: str, *, sign: int) -> str:
     """SQL of the sums over predictions in a relation of rows, as (key, slices, _bucket, columns _s0, _s1, …)."""
-    listed = [f"CAST({sign} * count(*) AS HUGEINT) AS _s0"]
-    for at, state in enumerate(plan.sums("predictions"), start=1):
-        listed.append(f"CAST({sign} * sum({state.to_sql(plan.kinds)}) AS HUGEINT) AS _s{at}")
-    return _grouped(plan, f"SELECT *, {tile_sql(plan)} AS _tile_us, 0 AS _bucket FROM {rows}", ", ".join(listed))
+    sums = [f"{sign} * count(*)"]
+    sums += [f"{sign} * sum({state.to_sql(plan.kinds)})" for state in plan.sums("predictions")]
+    return _grouped(plan, f"SELECT *, {tile_sql(plan)} AS _tile_us, 0 AS _bucket FROM {rows}", sums)
 
 
 def prediction_names(plan: DeltaPlan) -> list[str]:
@@ -106,11 +114,8 @@ def prediction_names(plan: DeltaPlan) -> list[str]:
 
 def label_sums(plan: DeltaPlan) -> str:
     """SQL of the sums over `effects`, as (key, slices, _bucket, columns _s0, _s1, …)."""
-    listed = [
-        "CAST(sum(_sign) AS HUGEINT) AS _s0",
-        "CAST(coalesce(sum(CASE WHEN _explicit THEN _sign END), 0) AS HUGEINT) AS _s1",
-    ]
-    return _added(plan, plan.sums("labelled"), listed)
+    counts = ["sum(_sign)", "coalesce(sum(CASE WHEN _explicit THEN _sign END), 0)"]
+    return _added(plan, plan.sums("labelled"), counts)
 
 
 def whole_sums(plan: DeltaPlan) -> str:
@@ -118,12 +123,10 @@ def whole_sums(plan: DeltaPlan) -> str:
     return _added(replace(plan, slices=()), plan.whole, [])
 
 
-def _added(plan: DeltaPlan, sums: Sequence[Sum], listed: list[str]) -> str:
-    """Add up over `effects`, after what is listed already."""
+def _added(plan: DeltaPlan, sums: Sequence[Sum], counts: Sequence[str]) -> str:
+    """Add up over `effects`, after some counts."""
     rows, contributions = _sharing(plan, sums)
-    for at, contribution in enumerate(contributions, start=len(listed)):
-        listed.append(f"CAST(sum(_sign * ({contribution})) AS HUGEINT) AS _s{at}")
-    return _grouped(plan, rows, ", ".join(listed))
+    return _grouped(plan, rows, [*counts, *(f"sum(_sign * ({each}))" for each in contributions)])
 
 
 def _sharing(plan: DeltaPlan, sums: Sequence[Sum]) -> tuple[str, list[str]]:
@@ -154,24 +157,49 @@ def binned_sums(plan: DeltaPlan) -> list[tuple[str, list[str]]]:
 
 
 def _grid_sums(plan: DeltaPlan, grid: Grid, states: Sequence[Binned]) -> str:
-    listed = ", ".join(
-        f"CAST(sum(_sign * ({state.summed.to_sql(plan.kinds)})) AS HUGEINT) AS _s{at}"
-        for at, state in enumerate(states)
-    )
+    sums = [f"sum(_sign * ({state.summed.to_sql(plan.kinds)}))" for state in states]
     needed = frozenset[str]().union(*(state.columns() for state in states))
     source = f"(SELECT *, {_ID_GROUP} AS {name_sql(ID_GROUP)} FROM effects)" if ID_GROUP in needed else "effects"
     place = f"CAST({grid.place.to_sql(plan.kinds)} AS SMALLINT)"
     within = present_sql(grid.place, plan.kinds)
     cells = f"SELECT *, {place} AS _bin FROM {source} AS placed WHERE {within}"
     inside = f"SELECT * FROM ({cells}) AS cells WHERE _bin >= 0 AND _bin < {grid.cells}"
-    return _grouped(plan, inside, listed, also=("_bin",))
+    return _grouped(plan, inside, sums, also=("_bin",), cells=grid.cells)
 
 
-def _grouped(plan: DeltaPlan, rows: str, sums: str, also: Sequence[str] = ()) -> str:
-    """Group by key, over all rows and by each slice; `_g_<field>` is 0 where a field is grouped by."""
+def combinations_sql(plan: DeltaPlan, rows: str) -> str | None:
+    """SQL: how many `combinations` of slices the first rows of a relation have; None where that helps nothing.
+
+    Slices that one slice has all the fields of are added up from it: engines see to that themselves.
+    """
+    if len(plan.slices) < 2 or any(set(fields) == set(plan.slice_fields) for fields in plan.slices):  # noqa: PLR2004  # of one there is no combination
+        return None
+    fields = ", ".join(map(name_sql, plan.slice_fields))
+    first = f"SELECT {fields} FROM {rows} LIMIT {_LOOKED_AT}"
+    return f"SELECT count(*) AS combinations FROM (SELECT DISTINCT {fields} FROM ({first}) AS first) AS found"
+
+
+def _grouped(plan: DeltaPlan, rows: str, sums: Sequence[str], *, also: Sequence[str] = (), cells: int = 1) -> str:
+    """Group by key, over all rows and by each slice; `_g_<field>` is 0 where a field is grouped by.
+
+    Where few combinations of slices occur, rows are added up by these, and the slices from them: a row finds its group
+    once, and not once for each slice.
+
+    Args:
+        plan: The slices.
+        rows: What is grouped.
+        sums: Of the rows.
+        also: Grouped by besides the key.
+        cells: In how many groups that may tell a combination of slices apart.
+    """
     fixed = [*KEY, "_bucket", *also]
     sets = [", ".join(map(name_sql, (*fixed, *fields))) for fields in ((), *plan.slices)]
     flags = "".join(f", grouping({name_sql(field)}) AS {name_sql('_g_' + field)}" for field in plan.slice_fields)
     keys = ", ".join(map(name_sql, (*fixed, *plan.slice_fields)))
     grouping = ", ".join(f"({each})" for each in sets)
-    return f"SELECT {keys}{flags}, {sums} FROM ({rows}) AS summed GROUP BY GROUPING SETS ({grouping})"
+    if plan.combinations is not None and plan.combinations * max(cells, _ROWS_OF_A_GROUP) <= _LOOKED_AT:
+        parts = ", ".join(f"{each} AS _s{at}" for at, each in enumerate(sums))
+        rows = f"SELECT {keys}, {parts} FROM ({rows}) AS finest GROUP BY {keys}"
+        sums = [f"sum(_s{at})" for at in range(len(sums))]
+    listed = ", ".join(f"CAST({each} AS HUGEINT) AS _s{at}" for at, each in enumerate(sums))
+    return f"SELECT {keys}{flags}, {listed} FROM ({rows}) AS summed GROUP BY GROUPING SETS ({grouping})"

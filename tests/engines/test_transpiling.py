@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,6 +69,8 @@ def statements_of(plan: deltas.DeltaPlan) -> list[tuple[str, list[str]]]:
 def test_statements_are_written_as_before(dialect: str) -> None:
     """Whoever changes a statement, or takes another sqlglot, sees what an engine is asked from then on."""
     statements = [sql for sql, _ in statements_of(plan_of([MEASURES["accuracy"], MEASURES["roc_auc"]], "binary"))]
+    crossed = replace(plan_of([], "binary"), slices=[("origin",), ("cabin",)], combinations=6)
+    statements += [deltas.combinations_sql(crossed, "logged") or "", deltas.prediction_sums(crossed, "logged", sign=1)]
     statements.append(f"SELECT sum({MEASURES['log_loss'].sums[0].to_sql(KINDS['binary'])}) FROM effects")  # type: ignore[union-attr]  # a plain sum
     if dialect != "duckdb":
         statements = [*prelude(dialect), *(transpiled(each, dialect) for each in statements)]
@@ -133,7 +136,8 @@ def test_postgresql_adds_up_the_same_integers(
     rows = [row | {ID_GROUP: float(group)} for row, group in zip(drawn, groups, strict=True)]
     measures = [*OF_TASK[task], *([EXPONENTIAL] if task == "binary" else [])]
 
-    found = sums_on_postgresql(session, plan_of(measures, task), rows, task)
+    plan = replace(plan_of(measures, task), combinations=data.draw(st.sampled_from([None, len(ORIGINS)])))
+    found = sums_on_postgresql(session, plan, rows, task)
 
     for place, part in {"": rows, **{name: rows[at::2] for at, name in enumerate(ORIGINS)}}.items():
         expected = totals_of(measures, part, task).whole

@@ -56,7 +56,9 @@ def settings_strategy(**others: st.SearchStrategy[Any]) -> st.SearchStrategy[Set
         "offset_us": st.sampled_from([0, 3 * HOUR_US]),
         "maturities_us": st.sampled_from([(), (2 * HOUR_US, 6 * HOUR_US), (6 * HOUR_US,)]),
         "grace_us": st.sampled_from([None, None, 6 * HOUR_US]),
-        "slices": st.sampled_from([(), (("carrier",),), (("carrier",), ("carrier", "origin"))]),
+        "slices": st.sampled_from(
+            [(), (("carrier",),), (("carrier",), ("origin",)), (("carrier",), ("carrier", "origin"))]
+        ),
         "top": st.sampled_from([None, None, 1, 2]),
         "by": st.sampled_from([("version", "variant"), ("variant",), ()]),
     }
