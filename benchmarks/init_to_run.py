@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -24,17 +23,19 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from otel_ml_metrics.semconv import SCOPE_LAGGING
 from otel_ml_metrics.telemetry.receiver import Receiver
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+ROOT: Final = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
-PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "getting-started.md"
+from tests.programs import running  # noqa: E402 - a script does not see the checkout by itself
+
+PAGE: Final = ROOT / "docs" / "getting-started.md"
 SERVERS: Final = ("prefect server", "python -m otel_ml_metrics.flows.serve")
 """Commands that go on until they are interrupted."""
 
@@ -104,7 +105,8 @@ class FirstRun:
                 elif command.startswith("cd "):
                     self._folder /= command.removeprefix("cd ")
                 elif command.startswith(SERVERS):
-                    servers.enter_context(self._serving(command))
+                    words = shlex.split(command)
+                    servers.enter_context(running(words, environ=self._environ, log=self._log, folder=self._folder))
                     self._await(command)
                 else:
                     self._run(command)
@@ -120,27 +122,6 @@ class FirstRun:
             settings = self._folder / command.split()[2] / "monitoring.yaml"
             known = settings.read_text(encoding="utf-8")
             settings.write_text(known.replace("sqlite:///data/ledger.db", self._ledger), encoding="utf-8")
-
-    @contextmanager
-    def _serving(self, command: str) -> Iterator[None]:
-        with self._log.open("ab") as written:
-            process = subprocess.Popen(
-                shlex.split(command),
-                cwd=self._folder,
-                env=self._environ,
-                stdout=written,
-                stderr=written,
-                start_new_session=True,
-            )
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
 
     def _await(self, command: str) -> None:
         """Wait until a server has done what the page says of it."""

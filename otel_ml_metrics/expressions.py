@@ -15,43 +15,35 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from otel_ml_metrics import grammar
 from otel_ml_metrics.errors import ExpressionError, suggest
 from otel_ml_metrics.operations import (
     CALL,
-    LARGEST,
     OPERATORS,
     Array,
     Evaluated,
     Kind,
-    Mask,
     Operand,
     Operator,
     as_numbers,
-    is_present,
-    is_present_sql,
     kind_of,
     misfit,
     unified,
 )
 
 __all__ = [
-    "LARGEST", "Column", "Columns", "Expression", "Kind", "Kinds", "Literal", "Mask", "Operation", "added",
-    "as_expression", "clip",
-    "col", "columns_present_sql", "evaluate", "exp", "floor", "lit", "ln", "maximum", "minimum", "number_sql", "parse",
-    "present", "present_in", "present_sql", "sqrt", "where",
+    "Column", "Expression", "Kind", "Kinds", "Literal", "Operation", "added", "as_expression", "clip", "col",
+    "exp", "floor", "lit", "ln", "maximum", "minimum", "number_sql", "parse", "present", "sqrt", "where",
 ]  # fmt: skip
 
 MAXIMUM_DEPTH: Final = grammar.MAXIMUM_DEPTH
 MAXIMUM_SIZE: Final = 2_000
 _EVERYWHERE: Final = np.array(1, dtype=np.bool_)
 
-Columns = Mapping[str, NDArray[Any]]
 Kinds = Mapping[str, Kind]
 
 
@@ -114,13 +106,6 @@ class Expression:
     def to_sql(self, kinds: Kinds) -> str:
         """Scalar SQL in DuckDB's dialect; numbers are DOUBLE. Only for rows in which `present_sql` holds."""
         raise NotImplementedError
-
-    def to_numpy(self, columns: Columns) -> Array:
-        """Value per row: NaN, False or None where it has none. Kinds are taken from the arrays."""
-        values, present = _evaluated(self, columns, {name: kind_of(array) for name, array in columns.items()})
-        if values.dtype == np.bool_:
-            return values & present
-        return np.where(present, values, np.array(np.nan if values.dtype == np.float64 else None))
 
     def replaced(self, columns: Mapping[str, Expression]) -> Expression:  # noqa: ARG002  # every node is asked the same way
         """The same tree with other trees in the place of columns."""
@@ -461,76 +446,3 @@ def parse(text: str) -> Expression:
 def as_expression(given: Expression | str | float) -> Expression:
     """An expression as it is, from its text, or that of a number."""
     return given if isinstance(given, Expression) else parse(given) if isinstance(given, str) else lit(given)
-
-
-def _loaded(array: NDArray[Any], kind: Kind) -> tuple[Array, Mask]:
-    """A column in the type that its kind is computed in, and where it is present."""
-    if kind == "number" or (kind == "boolean" and array.dtype != np.bool_):
-        numbers = array.astype(np.float64, copy=False)
-        return (numbers if kind == "number" else numbers == 1), np.isfinite(numbers)
-    if kind == "boolean":
-        return array, np.ones(array.shape, np.bool_)
-    strings = array.astype(object)
-    return strings, np.not_equal(strings, np.array(None)) & np.equal(strings, strings)
-
-
-def present_in(column: NDArray[Any], kind: Kind) -> Mask:
-    """Where a column has a value: numbers are finite, however large."""
-    return _loaded(np.asarray(column), kind)[1]
-
-
-def _evaluated(expression: Expression, columns: Columns, kinds: Kinds) -> tuple[Array, Mask]:
-    expression.kind(kinds)
-    used = {name: _loaded(np.asarray(columns[name]), kinds[name]) for name in expression.columns()}
-    rows = next(iter(used.values()))[0].shape if used else np.shape(next(iter(columns.values()), ()))
-    with np.errstate(all="ignore"):
-        values, defined = expression.evaluate({name: values for name, (values, _) in used.items()})
-        present = np.broadcast_to(is_present(values, defined), rows)
-    for _, column_present in used.values():
-        present = present & column_present
-    return np.broadcast_to(values, rows), present
-
-
-def evaluate(expression: Expression, columns: Columns, kinds: Kinds) -> tuple[NDArray[np.float64], Mask]:
-    """Value per row, and where there is one.
-
-    Args:
-        expression: Of numbers or booleans; True counts as 1.
-        columns: Arrays of shape (n,). Numbers as float64 with NaN for a gap; booleans as bool, or as float64 or object
-            with gaps; strings with None for a gap.
-        kinds: Kind of each column.
-
-    Returns:
-        Two arrays of shape (n,): values, which are arbitrary where the mask is False, and the mask.
-
-    Raises:
-        ExpressionError: The expression does not fit the columns, or gives strings.
-    """
-    if expression.kind(kinds) == "string":
-        message = (
-            f'`{expression}` gives strings, where numbers or booleans are needed. Compare it: {expression} == "...".'
-        )
-        raise ExpressionError(message)
-    values, present = _evaluated(expression, columns, kinds)
-    return values.astype(np.float64, copy=False), present
-
-
-def columns_present_sql(names: frozenset[str], kinds: Kinds) -> list[str]:
-    """Conditions under which a row has all these columns; to be joined by AND."""
-    operands = [(Column(name), Column(name).kind(kinds)) for name in sorted(names)]
-    largest = number_sql(float(np.finfo(np.float64).max))
-    return [
-        f"abs({column.to_sql(kinds)}) <= {largest}" if kind == "number" else f"{column.to_sql(kinds)} IS NOT NULL"
-        for column, kind in operands
-    ]
-
-
-def present_sql(expression: Expression, kinds: Kinds) -> str:
-    """Condition under which a row has a value; NULL and false both mean no."""
-    conditions = columns_present_sql(expression.columns(), kinds)
-    kind = expression.kind(kinds)
-    if kind == "number":
-        conditions.append(is_present_sql(Operand(expression.to_sql(kinds), kind, None, may_miss=True)))
-    elif expression.may_miss:
-        conditions.append(f"{expression.to_sql(kinds)} IS NOT NULL")
-    return " AND ".join(conditions) or "TRUE"

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from otel_ml_metrics.engines.text import name_sql
-from otel_ml_metrics.expressions import present_sql
 from otel_ml_metrics.measures.bootstrap import GROUP_SQL as _ID_GROUP
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
 from otel_ml_metrics.measures.sums import Binned, Sum
+from otel_ml_metrics.presence import present_sql
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,10 +8,8 @@ every stretch is there once, and what is shown is never taken back.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
@@ -19,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 from otel_ml_metrics.errors import LogBusyError, LogError
 from otel_ml_metrics.prediction_log.layout import DATE_KEY, date_folder, model_folder
 from otel_ml_metrics.storage.files import LocalStorage, sync_folder
+from otel_ml_metrics.storage.locks import file_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,8 +28,6 @@ HIDDEN: Final = ".import-"
 SCHEMA: Final = 1
 PATIENCE: Final = 60.0
 """Seconds to wait for another import."""
-
-_STEP: Final = 0.1
 
 
 @dataclass
@@ -76,11 +73,13 @@ class ImportFolder:
             LogBusyError: Another import is under way for longer than the patience.
             LogError: The folder cannot be written to.
         """
-        with self._told():
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / LOCK).open("w")
-        with file:
-            self._lock(file)
+        with ExitStack() as held:
+            with self._told():
+                self.path.mkdir(parents=True, exist_ok=True)
+                is_alone = held.enter_context(file_lock(self.path / LOCK, patience=self._patience))
+            if not is_alone:
+                message = f"Another run takes predictions over into {self.path}; nothing was changed. Run later."
+                raise LogBusyError(message)
             with self._told():
                 yield self
 
@@ -132,19 +131,6 @@ class ImportFolder:
         except (ValueError, KeyError, TypeError) as error:
             message = f"{path} is no progress of an import: {error}. Bring it back, or name a new folder under into:."
             raise LogError(message) from error
-
-    def _lock(self, file: IO[str]) -> None:
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    message = f"Another run takes predictions over into {self.path}; nothing was changed. Run later."
-                    raise LogBusyError(message) from error
-                time.sleep(_STEP)
-            else:
-                return
 
     @contextmanager
     def _told(self) -> Iterator[None]:

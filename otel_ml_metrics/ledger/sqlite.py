@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import sqlite3
 import time
 from contextlib import closing, contextmanager
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 
 from otel_ml_metrics.errors import LedgerError
 from otel_ml_metrics.ledger.database import Database
+from otel_ml_metrics.storage.locks import file_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,13 +65,8 @@ class SQLite(Database):
     @contextmanager
     def sole(self, purpose: str) -> Iterator[bool]:
         """Hold a lock on a file beside the database; False where another process has it."""
-        with self._file.with_name(f"{self._file.name}.{purpose}").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        with file_lock(self._file.with_name(f"{self._file.name}.{purpose}")) as is_sole:
+            yield is_sole
 
     def lock(self, connection: sa.Connection, purpose: str) -> None:
         """Nothing is left to do: whoever writes, writes alone."""

@@ -11,8 +11,9 @@ from otel_ml_metrics.measures.totals import State, Totals, add_up
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from otel_ml_metrics.expressions import Columns, Kinds
+    from otel_ml_metrics.expressions import Kinds
     from otel_ml_metrics.measures.sums import Sum
+    from otel_ml_metrics.presence import Columns
 
 Direction = Literal["higher", "lower", "none"]
 Interval = tuple[float, float]

@@ -15,20 +15,9 @@ import numpy as np
 
 from otel_ml_metrics.binning import BINS, SCHEME, logit_edges
 from otel_ml_metrics.errors import ExpressionError
-from otel_ml_metrics.expressions import (
-    LARGEST,
-    Columns,
-    Expression,
-    Kinds,
-    Literal,
-    Mask,
-    col,
-    columns_present_sql,
-    evaluate,
-    lit,
-    number_sql,
-    present,
-)
+from otel_ml_metrics.expressions import Expression, Kinds, Literal, col, lit, number_sql, present
+from otel_ml_metrics.operations import LARGEST, Mask
+from otel_ml_metrics.presence import Columns, columns_present_sql, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from otel_ml_metrics.expressions import Columns, Kinds, present_in
 from otel_ml_metrics.measures.sums import Binned, Sum
+from otel_ml_metrics.presence import Columns, present_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from otel_ml_metrics.expressions import Kinds
 
 State = Sum | Binned
 Counted = int | NDArray[Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from otel_ml_metrics.prediction_log.manifest import MANIFEST, Manifest, manifest
 from otel_ml_metrics.prediction_log.reader import is_segment
 from otel_ml_metrics.storage.files import storage_of
 from otel_ml_metrics.storage.locations import is_url
+from otel_ml_metrics.storage.locks import file_lock
 
 if TYPE_CHECKING:
     import os
@@ -87,11 +87,9 @@ class ModelFolder:
             return
         with ExitStack() as held:
             with self.told():
-                file = held.enter_context(Path(self.path, LOCK).open("w"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise self._busy() from error
+                is_alone = held.enter_context(file_lock(Path(self.path, LOCK)))
+            if not is_alone:
+                raise self._busy()
             self.reload()
             yield self
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from otel_ml_metrics.columns import as_column, is_scalar, read_numbers
 from otel_ml_metrics.errors import BatchShapeError, ConfigurationError, ExpressionError, suggest
-from otel_ml_metrics.expressions import Expression, Kind, col, evaluate, parse
+from otel_ml_metrics.expressions import Expression, Kind, col, parse
+from otel_ml_metrics.presence import evaluate
 from otel_ml_metrics.semconv import MetricDefinition
 
 if TYPE_CHECKING:

@@ -12,7 +12,9 @@ import math
 import numbers
 import re
 import uuid
+from collections import Counter
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
 from otel_ml_metrics.errors import MissingExtraError, OtelMLMetricsError
@@ -70,7 +72,7 @@ class PointError(OtelMLMetricsError, ValueError):
         return f"{self.metric}: {self.complaint}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class LaggingPoint:
     """One value of one series at one instant, checked so that it can be sent.
 
@@ -132,10 +134,10 @@ class LaggingPoint:
         """Identity of the series: the metric and its sorted attributes, as stable text."""
         return self.metric + json.dumps(self.attributes, ensure_ascii=False, separators=(",", ":"))
 
-    @property
+    @cached_property
     def key(self) -> tuple[object, ...]:
         """Series and time, to compare points with each other; the text of `series` takes longer to write."""
-        return (self.metric, self.time_unix_nano, *self.attributes.items())
+        return (self.metric, self.time_unix_nano, *self.attributes, *self.attributes.values())
 
     def to_json(self) -> str:
         """Write the point as one line of JSON; `from_json` gives it back exactly, floats included."""
@@ -163,8 +165,11 @@ class LaggingPoint:
     def from_json(cls, text: str) -> LaggingPoint:
         """Read what `to_json` wrote; the point was checked before that, and is not again."""
         point = object.__new__(cls)
-        for name, value in {**_DEFAULTS, **json.loads(text)}.items():
-            object.__setattr__(point, name, tuple(value) if type(value) is list else value)
+        read = vars(point)
+        read.update(_DEFAULTS)
+        read.update(json.loads(text))
+        if point.counts:
+            read.update(bounds=tuple(point.bounds), counts=tuple(point.counts))
         return point
 
     def _check_names(self) -> None:
@@ -246,15 +251,10 @@ def metrics_data(
         PointError: Two points share series and time, or one metric name has two definitions. Send them in two requests.
     """
     groups: dict[str, list[LaggingPoint]] = {}
-    seen: set[tuple[object, ...]] = set()
     for point in points:
-        group = groups.setdefault(point.metric, [])
-        if group and definition(group[0]) != definition(point):
-            raise PointError(point.metric, f"it is defined as {definition(group[0])} and as {definition(point)}.")
-        if (key := point.key) in seen:
-            raise PointError(point.series, f"it has two values at {point.time_unix_nano} in one request.")
-        seen.add(key)
-        group.append(point)
+        groups.setdefault(point.metric, []).append(point)
+    for group in groups.values():
+        _check_together(group)
     if not groups:
         return MetricsData(resource_metrics=[])
     scope = ScopeMetrics(InstrumentationScope(SCOPE_LAGGING), [_metric(group) for group in groups.values()], "")
@@ -273,6 +273,17 @@ def definition(point: LaggingPoint) -> tuple[str, str, str]:
     return point.kind, point.unit, point.description
 
 
+def _check_together(points: Sequence[LaggingPoint]) -> None:
+    definitions = {definition(point): None for point in points}
+    if len(definitions) > 1:
+        first, second, *_ = definitions
+        raise PointError(points[0].metric, f"it is defined as {first} and as {second}.")
+    seen = Counter(point.key for point in points)
+    if len(seen) < len(points):
+        twice = next(point for point in points if seen[point.key] > 1)
+        raise PointError(twice.series, f"it has two values at {twice.time_unix_nano} in one request.")
+
+
 def _metric(points: Sequence[LaggingPoint]) -> Metric:
     kind, unit, description = definition(points[0])
     cumulative = AggregationTemporality.CUMULATIVE  # whatever the preference: the totals live in the ledger
@@ -289,7 +300,7 @@ def _metric(points: Sequence[LaggingPoint]) -> Metric:
 def _number_data_point(point: LaggingPoint) -> NumberDataPoint:
     value, start = point.value, point.start_time_unix_nano
     return NumberDataPoint(
-        attributes=dict(point.attributes),
+        attributes=point.attributes,
         start_time_unix_nano=start or 0,  # the encoder leaves it out for gauges, and 0 is OTLP's "not known"
         time_unix_nano=point.time_unix_nano,
         value=value if value is not None else math.nan,  # checked: only a histogram has none
@@ -300,7 +311,7 @@ def _histogram_data_point(point: LaggingPoint) -> HistogramDataPoint:
     # Checked above, and the encoder leaves out a min or max of None, whatever the SDK's types say.
     statistics: dict[str, Any] = {name: getattr(point, name) for name in ("count", "sum", "min", "max")}
     return HistogramDataPoint(
-        attributes=dict(point.attributes),
+        attributes=point.attributes,
         start_time_unix_nano=point.start_time_unix_nano or 0,
         time_unix_nano=point.time_unix_nano,
         bucket_counts=list(point.counts),

@@ -16,6 +16,7 @@ MAX_BYTES: Final = 1_000_000  # a quarter of what gRPC servers take by default
 
 _FIELD: Final = 8  # tag and length around one text or message, generously
 _NUMBER: Final = 9  # tag and eight bytes
+_CHARACTER: Final = 4  # bytes of UTF-8, at most
 
 
 def plan_requests(
@@ -56,19 +57,24 @@ class _Request:
 
     def takes(self, position: int, point: LaggingPoint) -> bool:
         """Take a point in if there is room for it; the first one always finds some."""
-        key, size = point.key, self._size(point)
+        size = self._size(point)
         room = len(self.positions) < self._max_points and size <= self._space
-        alike = self._definitions.setdefault(point.metric, definition(point)) == definition(point)
-        if self.positions and not (room and alike and key not in self._keys):
+        defined = definition(point)
+        alike = self._definitions.setdefault(point.metric, defined) == defined
+        self._keys.add(point.key)
+        is_new = len(self._keys) > len(self.positions)
+        if self.positions and not (room and alike and is_new):
             return False
         self._space -= size
         self.positions.append(position)
-        self._keys.add(key)
         return True
 
     def _size(self, point: LaggingPoint) -> int:
-        texts = [text for attribute in point.attributes.items() for text in attribute]
+        attributes = point.attributes
+        characters = sum(map(len, attributes)) + sum(map(len, attributes.values()))
+        texts = 2 * len(attributes)
         if point.metric not in self._definitions:
-            texts += [point.metric, point.unit, point.description]
-        size = len("".join(texts).encode()) + 2 * _FIELD * len(texts)
-        return size + _NUMBER * (len(point.bounds) + len(point.counts) + 7) + _FIELD
+            characters += len(point.metric) + len(point.unit) + len(point.description)
+            texts += 3
+        numbers = len(point.bounds) + len(point.counts) + 7
+        return _CHARACTER * characters + 2 * _FIELD * texts + _NUMBER * numbers + _FIELD

@@ -14,16 +14,15 @@ from otel_ml_metrics.expressions import (
     Expression,
     Kind,
     col,
-    evaluate,
     exp,
     lit,
     ln,
     maximum,
     parse,
-    present_sql,
     where,
 )
 from otel_ml_metrics.measures.sums import Sum
+from otel_ml_metrics.presence import evaluate, present_sql
 from tests.expressions.material import EXACT_TREES, KINDS, ROWS, SPECIAL, TREES, as_columns, database, selected
 
 if TYPE_CHECKING:
@@ -172,18 +171,6 @@ def test_values_beyond_a_128_bit_sum_count_as_not_finite() -> None:
     assert mask.tolist() == [True, False, False]
 
 
-def test_numpy_values_carry_their_gaps() -> None:
-    """`to_numpy` gives NaN where a number is missing and False where a condition is."""
-    rows = {"x": np.array([1.0, np.nan])}
-
-    numbers, booleans = (col("x") * 2).to_numpy(rows), (col("x") < 2).to_numpy(rows)
-    strings = where(col("x") > 0, "some", "none").to_numpy(rows)
-
-    assert strings.tolist() == ["some", None]
-    assert np.array_equal(numbers, [2.0, np.nan], equal_nan=True)
-    assert booleans.tolist() == [True, False]
-
-
 def test_strings_have_no_numeric_value() -> None:
     """An expression of strings cannot be summed or recorded, and the message says what could."""
     with pytest.raises(ExpressionError, match="Compare it"):
@@ -194,7 +181,9 @@ def test_integer_and_narrow_columns_are_read_as_doubles() -> None:
     """Column types of the caller (int8, float32) change nothing about the arithmetic."""
     rows = {"x": np.array([7, -7], dtype=np.int8)}
 
-    assert (col("x") / 2).to_numpy(rows).tolist() == [3.5, -3.5]
+    values, _ = evaluate(col("x") / 2, rows, {"x": "number"})
+
+    assert values.tolist() == [3.5, -3.5]
 
 
 def test_no_rows_give_no_values() -> None:

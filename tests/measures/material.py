@@ -9,12 +9,12 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from otel_ml_metrics.binning import logit_bins
-from otel_ml_metrics.expressions import present_sql
 from otel_ml_metrics.measures.bootstrap import ID_GROUP
 from otel_ml_metrics.measures.measure import Measure, Undefined, states_of, totals_of
 from otel_ml_metrics.measures.sums import Binned
 from otel_ml_metrics.measures.table import MEASURES
 from otel_ml_metrics.measures.totals import Totals
+from otel_ml_metrics.presence import present_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -20,16 +20,18 @@ from otel_ml_metrics.configuration import Evaluation
 from otel_ml_metrics.declared_measures import measures
 from otel_ml_metrics.errors import ConfigurationError
 from otel_ml_metrics.evaluator import Evaluator
-from otel_ml_metrics.expressions import Kind, present_sql
 from otel_ml_metrics.measures.adapted import weighted
 from otel_ml_metrics.measures.measure import Measure, Undefined, states_of, totals_of
 from otel_ml_metrics.measures.multiclass import multiclass_measures, of_class, score_column
 from otel_ml_metrics.measures.sums import Binned
+from otel_ml_metrics.presence import present_sql
 from tests.evaluation.material import DAY, HOUR, INSTANT, START
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from otel_ml_metrics.expressions import Kind
 
 CLASSES: Final = ("cat", "dog", "it's an owl")
 KINDS: Final[dict[str, Kind]] = {

@@ -11,10 +11,10 @@ from sklearn import metrics
 
 from otel_ml_metrics.declared_measures import measures
 from otel_ml_metrics.errors import ConfigurationError, LedgerMismatchError
-from otel_ml_metrics.expressions import evaluate, present_sql
 from otel_ml_metrics.measures.measure import totals_of
 from otel_ml_metrics.measures.score_bins import FINE, LOGGED, ScoreBins, rebinned, score_bins
 from otel_ml_metrics.measures.table import MEASURES
+from otel_ml_metrics.presence import evaluate, present_sql
 from tests.evaluation.material import DAY, HOUR, START, Fact, Prediction, World
 from tests.measures.material import KINDS, totals
 
