@@ -328,13 +328,14 @@ class Evaluation:
 
     def _check_measures(self) -> None:
         """See that the measures have the columns and the slices that they need."""
+        kinds = self.kinds
         for at, measure in enumerate(self.measures):
             if measure.over is not None and measure.over not in self.slice_fields:
                 message = f"{measure.over!r} is no slice, so there are no groups. Name it under slices: as well."
                 raise ConfigurationError(message, f"measures[{at}].over")
             for state in measure.states:
                 try:
-                    state.check(self.kinds)
+                    state.check(kinds)
                 except ExpressionError as error:
                     raise ConfigurationError(str(error), f"measures[{at}]") from error
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,7 +72,7 @@ class Group:
     values: dict[str, Value] = field(default_factory=dict)
     undefined: dict[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def slice(self) -> dict[str, str]:
         """Field to value; empty for all rows."""
         return dict(json.loads(self.key[-1]))
@@ -165,7 +166,7 @@ class Valuation:
         self._put(states, list(wanted.values()))
         folded = self._fold(distinct(states, "slice"))
         counts, cells = self._counts(), self._cells()
-        members = _members(counts, self._compared)
+        members, needed = _members(counts, self._compared), self._evaluation.states
         for key, found in counts.items():
             apart = {
                 over: {value: _totals(states, counts[each], cells.get(each, {})) for value, each in parts.items()}
@@ -175,7 +176,7 @@ class Valuation:
             predictions, labelled, explicit = (found.get(each, 0) for each in (PREDICTIONS, LABELLED, EXPLICIT))
             if predictions:
                 counted = (predictions, labelled, explicit, folded.get((*key[:2], key[-1]), 0))
-                totals = _totals(self._evaluation.states, found, cells.get(key, {}), apart)
+                totals = _totals(needed, found, cells.get(key, {}), apart)
                 yield Group(key, wanted[key[:2]], *counted), totals
 
     def _put(self, states: pa.Table, judgements: Sequence[Judgement]) -> None:
@@ -284,21 +285,34 @@ class Valuation:
             return
         lower, upper = found.interval or (None, None)
         share = self._evaluation.sample if measure.extensive else 1.0
-        group.values[measure.name] = replace(
-            self.value(group, measure, float(found.value) / share, support=int(totals[measure.support])),
+        group.values[measure.name] = self.value(
+            group,
+            measure,
+            float(found.value) / share,
+            support=int(totals[measure.support]),
             lower=None if lower is None else float(lower),
             upper=None if upper is None else float(upper),
             certificate=None if found.certificate is None else float(found.certificate) / share,
         )
 
-    def value(self, group: Group, measure: Measure | Exact, value: float, *, support: int) -> Value:
-        """A value of a group, with neither an interval nor a bound."""
+    def value(
+        self,
+        group: Group,
+        measure: Measure | Exact,
+        value: float,
+        *,
+        support: int,
+        lower: float | None = None,
+        upper: float | None = None,
+        certificate: float | None = None,
+    ) -> Value:
+        """A value of a group; by default with neither an interval nor a bound."""
         return Value(
             measure=measure.name,
             value=value,
-            lower=None,
-            upper=None,
-            certificate=None,
+            lower=lower,
+            upper=upper,
+            certificate=certificate,
             unit=measure.unit,
             support=support,
             coverage=group.coverage,

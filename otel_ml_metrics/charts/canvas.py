@@ -1,7 +1,8 @@
 """A picture of a few panels, drawn by matplotlib and handed over as an SVG element that reads on light and dark.
 
-Artists are placed on the figure itself, without pyplot and without Axes: nine tenths of what a small picture costs are
-the tick objects of its Axes (90 ms against 8), and a report has dozens of small pictures.
+Its artists are drawn right on its SVG renderer, without pyplot, Figure and Axes: nine tenths of what a small picture
+costs are the tick objects of its Axes, and to import a Figure takes longer than to draw the dozens of small pictures
+that a report has.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import IdentityTransform
 
@@ -27,6 +29,7 @@ from otel_ml_metrics.charts.palette import COLOURS, INK, MUTED, RULE, STYLE, SUR
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from matplotlib.backend_bases import RendererBase
     from numpy.typing import ArrayLike, NDArray
 
     from otel_ml_metrics.charts.palette import Colour
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 Limits = tuple[float, float]
 
 FONT: Final = 11.0
-_POINTS: Final = 72  # of an inch: at this resolution the library's pixels are the units of the picture
+_RISE: Final = {"top": -0.76, "center": -0.26, "bottom": 0.24}  # of a baseline above what a text is placed by, in fonts
 _FLAT: Final = 1e-9
 _SVG: Final = "http://www.w3.org/2000/svg"
 _RC: Final[dict[Any, Any]] = {"svg.fonttype": "none", "path.simplify": False}  # texts stay texts
@@ -47,7 +50,7 @@ class Panel:
     """A rectangle of a picture with a scale each way.
 
     Args:
-        figure: Takes the artists.
+        artists: Of the picture, to which its own are added.
         left: Of the rectangle, in the units of the picture, from its lower left corner.
         bottom: The same.
         width: Of the rectangle.
@@ -56,7 +59,7 @@ class Panel:
         y: What its bottom and top stand for.
     """
 
-    figure: Figure
+    artists: list[Artist]
     left: float
     bottom: float
     width: float
@@ -74,16 +77,14 @@ class Panel:
     def line(self, x: ArrayLike, y: ArrayLike, colour: Colour, **style: Any) -> None:  # noqa: ANN401  of Line2D
         """Draw a line, broken where a number is NaN."""
         across, up = self.at(x, y)
-        self._add(Line2D(across, up, color=colour.drawn, transform=IdentityTransform(), **style))
+        self.artists.append(_line(across, up, colour, **style))
 
     def dots(self, x: ArrayLike, y: ArrayLike, colour: Colour, *, size: float = 5.0, hollow: bool = False) -> None:
         """Draw a dot for each pair, as the round cap of a line without length: one path for all of them."""
         across, up = self.at(np.repeat(np.asarray(x, float), 3), np.repeat(np.asarray(y, float), 3))
         across[2::3] = np.nan
         for each, width in ((colour, size), (SURFACE, size - 2.5))[: 2 if hollow else 1]:
-            line = Line2D(across, up, color=each.drawn, linewidth=width, solid_capstyle="round")
-            line.set_transform(IdentityTransform())
-            self._add(line)
+            self.artists.append(_line(across, up, each, linewidth=width, solid_capstyle="round"))
 
     def band(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, colour: Colour, *, opacity: float = 0.18) -> None:
         """Fill between two lines, broken where a number is NaN."""
@@ -116,7 +117,7 @@ class Panel:
             path = Path.make_compound_path(*(Path(np.vstack((each, each[:1])), closed=True) for each in shapes))
             patch = PathPatch(path, facecolor=colour.drawn, edgecolor="none", alpha=opacity)
             patch.set_transform(IdentityTransform())
-            self._add(patch)
+            self.artists.append(patch)
 
     def grid(self, ticks: Iterable[tuple[float, str]]) -> None:
         """Draw a rule across for each tick, with its number at the left."""
@@ -151,11 +152,8 @@ class Panel:
         self._text(place, self.bottom + self.height + 4, told, MUTED, ha="right" if right else "left", va="bottom")
 
     def _text(self, x: float, y: float, told: str, colour: Colour, **place: str) -> None:
-        _write(self.figure, x, y, told, colour, **place)
-
-    def _add(self, artist: Line2D | PathPatch) -> None:
-        artist.set_figure(self.figure)
-        self.figure.add_artist(artist)
+        if told:
+            self.artists.append(_Telling(x, y, told, colour, **place))
 
 
 class Canvas:
@@ -169,29 +167,27 @@ class Canvas:
     def __init__(self, width: float, height: float) -> None:
         self.width = width
         self.height = height
-        self.figure = Figure(figsize=(width / _POINTS, height / _POINTS), dpi=_POINTS, facecolor=SURFACE.drawn)
-        FigureCanvasSVG(self.figure)
+        self._artists: list[Artist] = []
+        ground = np.array([(0, 0), (width, 0), (width, height), (0, height)])
+        self.panel(left=0, top=0, right=0, bottom=0, x=(0, 1), y=(0, 1)).fill([ground], SURFACE, opacity=1)
 
     def panel(self, *, left: float, top: float, right: float, bottom: float, x: Limits, y: Limits) -> Panel:
         """A rectangle, by its distances from the edges of the picture."""
         width, height = self.width - left - right, self.height - top - bottom
-        return Panel(self.figure, left, bottom, width, height, _widened(x), _widened(y))
+        return Panel(self._artists, left, bottom, width, height, _widened(x), _widened(y))
 
     def legend(self, entries: Sequence[tuple[str, Colour, Any]], *, left: float, top: float) -> None:
         """Name lines in a row: a piece of each and what it is."""
         place = left
         for name, colour, dash in entries:
             height = self.height - top
-            line = Line2D((place, place + 16), (height, height), color=colour.drawn, linestyle=dash, linewidth=2)
-            line.set_transform(IdentityTransform())
-            line.set_figure(self.figure)
-            self.figure.add_artist(line)
-            _write(self.figure, place + 21, height, name, INK, ha="left", va="center")
+            self._artists.append(_line((place, place + 16), (height, height), colour, linestyle=dash, linewidth=2))
+            self._artists.append(_Telling(place + 21, height, name, INK, ha="left", va="center"))
             place += 34 + 6.2 * len(name)
 
     def title(self, told: str, *, left: float, top: float) -> None:
         """Write a heading."""
-        _write(self.figure, left, self.height - top, told, INK, ha="left", va="center", weight="bold")
+        self._artists.append(_Telling(left, self.height - top, told, INK, ha="left", va="center", weight="bold"))
 
     def svg(self, *, title: str, description: str) -> str:
         """The picture as an SVG element with its name, what it says in words, and its colours.
@@ -202,7 +198,10 @@ class Canvas:
         """
         drawn = io.StringIO()
         with mpl.rc_context(_RC):
-            self.figure.savefig(drawn, format="svg", dpi=_POINTS, metadata={"Date": None})
+            renderer = RendererSVG(self.width, self.height, drawn, metadata={"Date": None})
+            for artist in sorted(self._artists, key=Artist.get_zorder):  # areas below lines below texts
+                artist.draw(renderer)
+            renderer.finalize()
         return _cleaned(drawn.getvalue(), title, description)
 
 
@@ -239,10 +238,27 @@ def _scaled(values: ArrayLike, limits: Limits, start: float, length: float) -> N
     return np.asarray(start + (np.clip(np.asarray(values, float), low, high) - low) / (high - low) * length)
 
 
-def _write(figure: Figure, x: float, y: float, told: str, colour: Colour, **style: Any) -> None:  # noqa: ANN401  of Text
-    # A "$" would start a formula of the library's own.
-    text = figure.text(x, y, told, color=colour.drawn, fontsize=FONT, parse_math=False, **style)
-    text.set_transform(IdentityTransform())
+def _line(across: ArrayLike, up: ArrayLike, colour: Colour, **style: Any) -> Line2D:  # noqa: ANN401  of Line2D
+    return Line2D(across, up, color=colour.drawn, transform=IdentityTransform(), **style)
+
+
+class _Telling(Text):
+    """A line of text that says what stands in it, a formula of the library's own or not, and that nobody measures.
+
+    Only a Figure can measure one, and that takes longer than everything else there is to draw.
+    """
+
+    def __init__(self, x: float, y: float, told: str, colour: Colour, **style: Any) -> None:  # noqa: ANN401  of Text
+        super().__init__(x, y, told, color=colour.drawn, fontsize=FONT, transform=IdentityTransform(), **style)
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Write it so that its letters are above, around or below its place, as its alignment says."""
+        x, y = self.get_position()
+        _, height = renderer.get_canvas_width_height()
+        down = height - y - _RISE[self.get_verticalalignment()] * FONT
+        drawn = renderer.new_gc()
+        drawn.set_foreground(self.get_color())
+        renderer.draw_text(drawn, x, down, self.get_text(), self.get_fontproperties(), 0, mtext=self)
 
 
 def _cleaned(drawn: str, title: str, description: str) -> str:

@@ -135,7 +135,7 @@ def _slope(totals: Totals) -> _Line | Undefined:
     """Fit by Newton's method, each bin's rows at the log-odds of their mean score, within ±16."""
     counts, scores = curve(totals), totals[SCORES]
     filled = np.flatnonzero(counts.positives + counts.negatives)
-    hits, misses = (each[filled].astype(np.float64) for each in counts)
+    hits, misses = (each[filled].astype(np.float64) for each in (counts.positives, counts.negatives))
     rows = hits + misses
     mean = np.clip(scores[filled] / rows, 0.0, 1.0)
     with np.errstate(divide="ignore"):

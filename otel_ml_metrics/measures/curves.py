@@ -5,7 +5,8 @@ Rows that share a bin are tied. What that can change at most, whatever the score
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -29,22 +30,56 @@ NEGATIVES: Final = Binned(Sum(~col("label"), scale=0, wide=False))
 SUPPORT: Final = count("label", condition=POSITIVES.grid.condition)
 
 
-class Curve(NamedTuple):
-    """Positives and negatives per score bin, each of shape (bins,), scores ascending."""
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Positives and negatives per score bin; what several measures or their intervals need of them, computed once.
+
+    Args:
+        positives: Shape (bins,), scores ascending.
+        negatives: The same.
+    """
 
     positives: NDArray[Any]
     negatives: NDArray[Any]
 
-    @property
+    @cached_property
     def has_both(self) -> bool:
         """Whether there is a row of either class."""
         return bool(self.positives.any() and self.negatives.any())
 
+    @cached_property
     def from_the_top(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Positives and negatives of each bin that has rows, and those above it; the highest scores first."""
         filled = np.flatnonzero(self.positives + self.negatives)[::-1]
         p, q = self.positives[filled].astype(np.float64), self.negatives[filled].astype(np.float64)
         return p, q, np.cumsum(p) - p, np.cumsum(q) - q
+
+    @cached_property
+    def area(self) -> float:
+        """Area under the ROC curve."""
+        return intervals.area_under_curve(self.positives, self.negatives)
+
+    @cached_property
+    def area_interval(self) -> Interval | None:
+        """Its interval."""
+        return intervals.delong(self.positives, self.negatives)
+
+    @cached_property
+    def area_error(self) -> float:
+        """Most that binning can change it."""
+        return intervals.binning_error(self.positives, self.negatives)
+
+    @cached_property
+    def average_precision(self) -> float:
+        """Mean precision at the threshold of each positive, rows of a bin sharing theirs."""
+        p, q, above, false = self.from_the_top
+        return float((p * (above + p) / (above + p + false + q)).sum() / p.sum())
+
+    @cached_property
+    def kolmogorov_smirnov(self) -> float:
+        """Largest distance between the distributions of the scores of the two classes."""
+        gaps = np.cumsum(self.positives / self.positives.sum() - self.negatives / self.negatives.sum())
+        return float(np.abs(gaps).max())
 
 
 def curve(totals: Totals) -> Curve:
@@ -106,38 +141,26 @@ def _of_curve(
     )
 
 
-def average_precision(counts: Curve) -> float:
-    """Mean precision at the threshold of each positive, rows of a bin sharing theirs."""
-    p, q, above, false = counts.from_the_top()
-    return float((p * (above + p) / (above + p + false + q)).sum() / p.sum())
-
-
 def average_precision_error(counts: Curve) -> float:
     """Most that the order inside the bins can change the average precision.
 
     At best all positives of a bin come before its negatives, tied; at worst after them, one by one, and the sum of
     their precisions is then at least what the integral says (1/x is convex).
     """
-    p, q, above, false = counts.from_the_top()
+    p, q, above, false = counts.from_the_top
     before = above + false + q
     taken = above + p + false
     best = p * (above + p) / np.where(taken > 0, taken, 1.0)
     worst = p - (false + q) * np.log1p(p / (before + 0.5))
-    value = average_precision(counts)
+    value = counts.average_precision
     return float(max(best.sum() / p.sum() - value, value - worst.sum() / p.sum()))
-
-
-def kolmogorov_smirnov(counts: Curve) -> float:
-    """Largest distance between the distributions of the scores of the two classes."""
-    gaps = np.cumsum(counts.positives / counts.positives.sum() - counts.negatives / counts.negatives.sum())
-    return float(np.abs(gaps).max())
 
 
 def _ks_error(counts: Curve) -> float:
     """Most that the distance can grow inside a bin: if one class comes first."""
     p, q = counts.positives / counts.positives.sum(), counts.negatives / counts.negatives.sum()
     before = np.cumsum(p - q) - (p - q)
-    return float(max(np.abs(before + p).max(), np.abs(before - q).max()) - kolmogorov_smirnov(counts))
+    return float(max(np.abs(before + p).max(), np.abs(before - q).max()) - counts.kolmogorov_smirnov)
 
 
 def _doubled(found: Interval | None) -> Interval | None:
@@ -152,9 +175,13 @@ class _Top(NamedTuple):
     error: float
 
 
+@lru_cache(maxsize=1)
 def _top(counts: Curve, share: float) -> _Top:
-    """The share of the rows with the highest scores; of the bin where it ends, positives by their share of it."""
-    p, q, above, false = counts.from_the_top()
+    """The share of the rows with the highest scores; of the bin where it ends, positives by their share of it.
+
+    Values, intervals and bounds of several measures ask for the same one after the other.
+    """
+    p, q, above, false = counts.from_the_top
     wanted = share * float((p + q).sum())
     at = int(np.searchsorted(np.cumsum(p + q), wanted))
     at = min(at, len(p) - 1)
@@ -226,18 +253,18 @@ MEASURES: Final = (
         "roc_auc",
         "Probability that a positive has a higher score than a negative, from counts per score bin.",
         "sum over bins of P_b (N_below + N_b / 2) / (P N)",
-        lambda counts: intervals.area_under_curve(*counts),
-        interval=lambda counts: intervals.delong(*counts),
-        error=lambda counts: intervals.binning_error(*counts),
+        lambda counts: counts.area,
+        interval=lambda counts: counts.area_interval,
+        error=lambda counts: counts.area_error,
         source="Mann and Whitney (1947); interval: DeLong, DeLong and Clarke-Pearson (1988)",
     ),
     _of_curve(
         "gini",
         "Twice the area under the ROC curve, minus 1: 0 for a random order.",
         "2 roc_auc - 1",
-        lambda counts: 2 * intervals.area_under_curve(*counts) - 1,
-        interval=lambda counts: _doubled(intervals.delong(*counts)),
-        error=lambda counts: 2 * intervals.binning_error(*counts),
+        lambda counts: 2 * counts.area - 1,
+        interval=lambda counts: _doubled(counts.area_interval),
+        error=lambda counts: 2 * counts.area_error,
         lowest=-1.0,
         source="Hand and Till, A Simple Generalisation of the Area Under the ROC Curve (2001)",
     ),
@@ -245,8 +272,8 @@ MEASURES: Final = (
         "average_precision",
         "Mean precision at the threshold of each positive, from counts per score bin.",
         "sum over bins of (R_b - R_above) TP_b / (TP_b + FP_b)",
-        average_precision,
-        interval=lambda counts: intervals.average_precision(average_precision(counts), float(counts.positives.sum())),
+        lambda counts: counts.average_precision,
+        interval=lambda counts: intervals.average_precision(counts.average_precision, float(counts.positives.sum())),
         error=average_precision_error,
         source="Boyd, Eng and Page, Area under the Precision-Recall Curve (2013)",
     ),
@@ -254,9 +281,9 @@ MEASURES: Final = (
         "ks",
         "Largest distance between the distributions of the scores of positives and negatives.",
         "max over scores of |share of positives below - share of negatives below|",
-        kolmogorov_smirnov,
+        lambda counts: counts.kolmogorov_smirnov,
         interval=lambda counts: intervals.supremum(
-            kolmogorov_smirnov(counts), float(counts.positives.sum()), float(counts.negatives.sum())
+            counts.kolmogorov_smirnov, float(counts.positives.sum()), float(counts.negatives.sum())
         ),
         error=_ks_error,
         source="Smirnov (1948); interval: Massart, The Tight Constant in the DKW Inequality (1990)",

@@ -123,6 +123,10 @@ def supremum(value: float, positives: float, negatives: float) -> tuple[float, f
 def area_under_curve(positives: NDArray[Any], negatives: NDArray[Any]) -> float:
     """Area under the ROC curve from counts per score bin, ties within a bin counted half (Mann and Whitney 1947)."""
     beaten, _ = _placements(positives, negatives)
+    return _area(positives, beaten)
+
+
+def _area(positives: NDArray[Any], beaten: NDArray[np.float64]) -> float:
     return float((positives * beaten).sum() / positives.sum())
 
 
@@ -135,10 +139,10 @@ def _placements(positives: NDArray[Any], negatives: NDArray[Any]) -> tuple[NDArr
 
 def delong(positives: NDArray[Any], negatives: NDArray[Any]) -> tuple[float, float] | None:
     """Interval of the area under the ROC curve (DeLong, DeLong and Clarke-Pearson 1988), from counts per score bin."""
-    pairs = zip((positives, negatives), _placements(positives, negatives), strict=True)
-    area = area_under_curve(positives, negatives)
+    placements = _placements(positives, negatives)
+    area = _area(positives, placements[0])
     variance = 0.0
-    for counts, placement in pairs:
+    for counts, placement in zip((positives, negatives), placements, strict=True):
         rows = counts.sum()
         if rows < 2:  # noqa: PLR2004  one row shows no spread
             return None

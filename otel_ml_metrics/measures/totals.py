@@ -78,7 +78,7 @@ class Totals:
 
     def read(self, state: State) -> State:
         """The state that is read where this one is asked for."""
-        return self._stand_ins.get(state, state)
+        return self._stand_ins.get(state, state) if self._stand_ins else state
 
     def through(self, stand_ins: Mapping[State, State], *, factor: float = 1) -> Totals:
         """The same totals for a measure that asks for other states than were summed."""

@@ -64,12 +64,12 @@ class Chapter:
         """All measures, as they are declared."""
         return self.evaluation.all_measures
 
-    @property
+    @cached_property
     def maturities(self) -> list[str]:
         """The ages, ascending."""
         return [str(each) for each in self.evaluation.maturities]
 
-    @property
+    @cached_property
     def last(self) -> str:
         """The age at which a window is complete."""
         return self.maturities[-1]

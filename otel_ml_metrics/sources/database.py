@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from otel_ml_metrics.declared import with_environment
 
@@ -24,6 +23,16 @@ DIGEST: Final = "otel_ml_metrics_digest"
 """Name under which SQLite, which has no digest of its own, is lent ours."""
 
 _SNAPSHOTS: Final = ("postgresql", "mysql", "mariadb")
+
+
+class _Bits(sa.types.UserDefinedType[str]):
+    """32 bits as PostgreSQL has them; its whole dialect would be imported for them, where nobody reads PostgreSQL."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """The type as SQL."""
+        return "BIT(32)"
 
 
 @contextmanager
@@ -66,7 +75,7 @@ def digest_sql(connection: sa.Connection, columns: list[sa.ColumnElement[Any]]) 
     if connection.dialect.name == "postgresql":
         parts = [sa.func.coalesce(sa.cast(column, sa.Text), "\x1f") for column in columns]
         whole = sa.func.md5(sa.func.concat_ws("\x1e", *parts))
-        leading = sa.cast(sa.literal("x").concat(sa.func.substr(whole, 1, 8)), postgresql.BIT(32))
+        leading = sa.cast(sa.literal("x").concat(sa.func.substr(whole, 1, 8)), _Bits())
         return sa.cast(leading, sa.BigInteger)
     if connection.dialect.name == "sqlite":
         return sa.Function(DIGEST, *columns, type_=sa.BigInteger)
