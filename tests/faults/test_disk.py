@@ -23,7 +23,9 @@ from tests.faults.conftest import CHAPTERS, write_monitoring
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-BAD_ROWS: Final = 4_000
+BAD_ROWS: Final = 40_000
+ROOM: Final = 2_500_000
+"""Bytes that hold the ledger, but not the bad rows."""
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def is_made_up_for(world: World) -> None:
 
 def test_a_disk_that_fills_up_is_told_and_leaves_nothing_half_done(monitoring: Path, world: World) -> None:
     """Whether the ledger cannot be made, or not be committed to."""
-    for room in (0, 1_000, 20_000, 50_000):
+    for room in (0, 1_000, 100_000, 600_000):
         code, said = evaluated(monitoring, room)
 
         assert code == 2
@@ -79,7 +81,7 @@ def test_bad_rows_that_cannot_be_kept_aside_are_told(monitoring: Path, world: Wo
     """The run stops before its commit, so that they are seen again."""
     world.label([Fact(id=f"nobody-{row}", label=None) for row in range(BAD_ROWS)], name="bad")
 
-    code, said = evaluated(monitoring, 150_000)
+    code, said = evaluated(monitoring, ROOM)
 
     assert code == 2
     assert "invalid-labels" in said
