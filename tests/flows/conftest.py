@@ -10,7 +10,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from otel_ml_metrics.telemetry.receiver import Receiver
 from tests.flows.material import Material, lay_down
-from tests.flows.serving import running_prefect, server_environment
+from tests.flows.serving import led_to, running_prefect, server_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,5 +53,5 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
 @pytest.fixture(scope="module")
 def server(prefect_server: dict[str, str]) -> Iterator[dict[str, str]]:
     """Lead the tests of a module to that server, instead of to the API of the harness; gives its environment."""
-    with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
+    with led_to({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
         yield prefect_server

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import temporary_settings
 
 from tests.patience import eventually
 from tests.programs import CHECKOUT, running
@@ -21,11 +23,28 @@ if TYPE_CHECKING:
 
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.settings.legacy import Setting
 
 PREFECT: Final = str(Path(sys.executable).with_name("prefect"))
 DEADLINE: Final = 90.0
 POLL: Final = 0.2
+PATIENCE: Final = 10.0
+"""Seconds in which events that wait can still be sent."""
 SERVED: Final = "evaluate-labels/flight-delay-api-flight-delay"
+
+
+@contextmanager
+def led_to(settings: Mapping[Setting, str]) -> Iterator[None]:
+    """Lead this process to a server, and its events too: their worker keeps to the server that it was made for.
+
+    Left alone it would go on sending to one that is gone, and whoever waits for later events would wait for ever.
+    """
+    with temporary_settings(settings):
+        EventsWorker.drain_all(timeout=PATIENCE, at_exit=False)
+        try:
+            yield
+        finally:
+            EventsWorker.drain_all(timeout=PATIENCE, at_exit=False)
 
 
 def server_environment(home: Path, **settings: str) -> dict[str, str]:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
 from prefect.states import Cancelling
 
 from otel_ml_metrics.checks.asking import AUTH, ask
 from otel_ml_metrics.checks.prefect_api import look_at_prefect
 from otel_ml_metrics.flows.evaluate_labels import evaluate_labels
 from tests.flows.material import SETTLED, lay_down
-from tests.flows.serving import POLL, SERVED, deployment_of, running_prefect, server_environment
+from tests.flows.serving import POLL, SERVED, deployment_of, led_to, running_prefect, server_environment
 from tests.flows.stage import AFTER_COMMIT, BEFORE_COMMIT, PATIENCE, Stage
 from tests.patience import eventually
 from tests.programs import running
@@ -106,7 +106,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     )
     machine = Machine(stage, environ)
     of_client = {PREFECT_API_URL: environ["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: LOGIN}
-    with stage.receiver, temporary_settings(of_client), pytest.MonkeyPatch.context() as settings:
+    with stage.receiver, led_to(of_client), pytest.MonkeyPatch.context() as settings:
         for name, value in stage.environ.items():
             settings.setenv(name, value)
         try:
