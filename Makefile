@@ -12,7 +12,7 @@ ARGS ?=
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: $(READY) ## the whole loop on real flights: server, late labels, flow, OTLP, table (under a minute)
+demo: $(READY) ## the whole loop on real flights: server, late labels, flow, OTLP, table (about a minute)
 	@$(BIN)/otel-ml-metrics demo $(ARGS)
 
 test: $(READY) tools ## all tests: unit, laws, flows, Collector and Prometheus, the installed wheel, both resolvers

@@ -243,9 +243,9 @@ def _line(across: ArrayLike, up: ArrayLike, colour: Colour, **style: Any) -> Lin
 
 
 class _Telling(Text):
-    """A line of text that says what stands in it, a formula of the library's own or not, and that nobody measures.
+    """A line of text, written as it stands: a "$" starts no formula, and nobody measures it.
 
-    Only a Figure can measure one, and that takes longer than everything else there is to draw.
+    To measure it takes a Figure, and that takes longer than everything else there is to draw.
     """
 
     def __init__(self, x: float, y: float, told: str, colour: Colour, **style: Any) -> None:  # noqa: ANN401  of Text

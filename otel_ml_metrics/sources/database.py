@@ -25,16 +25,6 @@ DIGEST: Final = "otel_ml_metrics_digest"
 _SNAPSHOTS: Final = ("postgresql", "mysql", "mariadb")
 
 
-class _Bits(sa.types.UserDefinedType[str]):
-    """32 bits as PostgreSQL has them; its whole dialect would be imported for them, where nobody reads PostgreSQL."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: object) -> str:
-        """The type as SQL."""
-        return "BIT(32)"
-
-
 @contextmanager
 def opened(source: Queried, where: str, refusal: Refusal) -> Iterator[sa.Connection]:
     """A connection whose statements all see the rows of one moment, where the database can do that.
@@ -73,9 +63,12 @@ def digest(*values: object) -> int:
 def digest_sql(connection: sa.Connection, columns: list[sa.ColumnElement[Any]]) -> sa.ColumnElement[int]:
     """SQL of a number that tells rows apart; 0 where the database has none that is known here."""
     if connection.dialect.name == "postgresql":
+        # Here and not at the top: where PostgreSQL is read it is loaded already, elsewhere nobody needs its dialect.
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
         parts = [sa.func.coalesce(sa.cast(column, sa.Text), "\x1f") for column in columns]
         whole = sa.func.md5(sa.func.concat_ws("\x1e", *parts))
-        leading = sa.cast(sa.literal("x").concat(sa.func.substr(whole, 1, 8)), _Bits())
+        leading = sa.cast(sa.literal("x").concat(sa.func.substr(whole, 1, 8)), postgresql.BIT(32))
         return sa.cast(leading, sa.BigInteger)
     if connection.dialect.name == "sqlite":
         return sa.Function(DIGEST, *columns, type_=sa.BigInteger)

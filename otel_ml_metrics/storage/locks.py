@@ -36,6 +36,6 @@ def _is_taken(file: IO[str], deadline: float) -> bool:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 return False
-            time.sleep(_LOOK_AGAIN)
+            time.sleep(_LOOK_AGAIN)  # the system's own waiting has no end that could be set
         else:
             return True

@@ -106,12 +106,13 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     )
     machine = Machine(stage, environ)
     of_client = {PREFECT_API_URL: environ["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: LOGIN}
-    with stage.receiver, led_to(of_client), pytest.MonkeyPatch.context() as settings:
+    with stage.receiver, pytest.MonkeyPatch.context() as settings:
         for name, value in stage.environ.items():
             settings.setenv(name, value)
         try:
-            machine.boot()
-            yield machine
+            with led_to(of_client):  # left before the server is, so that waiting events still find it
+                machine.boot()
+                yield machine
         finally:
             stage.let_go()
             machine.shut_down()
