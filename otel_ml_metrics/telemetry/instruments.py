@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -19,7 +20,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from otel_ml_metrics.semconv import MONITOR_BUFFER_USAGE, SCOPE_ONLINE, Kind, MetricDefinition
 from otel_ml_metrics.telemetry.accumulators import Accumulators, Attributes, AttributeSets, Observed
-from otel_ml_metrics.telemetry.readers import renew_readers_of
+from otel_ml_metrics.telemetry.readers import collection_lock_of, renew_readers_of
 from otel_ml_metrics.telemetry.takers import takers_behind
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 _logger: Final = logging.getLogger("otel_ml_metrics")
 
+
+REST_TIMEOUT: Final = 1.0
+"""Seconds that a fork waits at most for what other threads are in the middle of."""
 
 _NO_SPAN: Final = trace.set_span_in_context(trace.INVALID_SPAN, Context())
 """For what was recorded in no span: for an empty context the SDK takes that of the thread that drains."""
@@ -195,6 +199,11 @@ class InstrumentSet:
             for taker in takers_behind(provider):
                 taker.clear()
 
+    def collection_lock(self) -> threading.Lock | None:
+        """What is held while the accumulators are read."""
+        provider = self._provider()
+        return None if provider is None else collection_lock_of(provider)
+
     def provider_that_counted(self) -> MeterProvider | None:
         """The provider, if anything was counted for it and it still lives."""
         return self._provider() if any(model.has_counted() for model in self._models.values()) else None
@@ -233,6 +242,7 @@ class _Registry:
     def __init__(self) -> None:
         self._sets: weakref.WeakKeyDictionary[MeterProvider, InstrumentSet] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
+        self._held: list[threading.Lock] = []
 
     def of(self, provider: MeterProvider) -> InstrumentSet:
         """The instruments of one provider."""
@@ -244,6 +254,19 @@ class _Registry:
                 found = InstrumentSet(provider)
             self._sets[provider] = found
             return found
+
+    def rest(self) -> None:
+        """Let nobody collect until `resume`."""
+        found = [known.collection_lock() for known in self.known()]
+        once = {id(lock): lock for lock in found if lock is not None}.values()
+        deadline = time.monotonic() + REST_TIMEOUT
+        self._held = [lock for lock in once if lock.acquire(timeout=max(0.0, deadline - time.monotonic()))]
+
+    def resume(self) -> None:
+        """Go on, also in a forked child."""
+        held, self._held = self._held, []
+        for lock in held:
+            lock.release()
 
     def clear(self) -> None:
         """Start anew in a forked child."""
@@ -262,6 +285,20 @@ _registry: Final = _Registry()
 def instruments_of(meter_provider: MeterProvider | None = None) -> InstrumentSet:
     """The instruments of a meter provider; the global one by default, and the same before and after it is set."""
     return _registry.of(metrics.get_meter_provider() if meter_provider is None else meter_provider)
+
+
+def rest_before_fork() -> None:
+    """Let nobody collect until `resume_after_fork`.
+
+    The SDK starts the threads of its readers in a child before anybody else may put the child in order: a short
+    interval would let them export what is the parent's, or wait for a lock that only the parent will open.
+    """
+    _registry.rest()
+
+
+def resume_after_fork() -> None:
+    """Let collections go on, in the parent and in the child."""
+    _registry.resume()
 
 
 def clear_after_fork() -> None:

@@ -20,7 +20,7 @@ from otel_ml_metrics.semconv import (
 )
 from otel_ml_metrics.telemetry.accumulators import OVERFLOW_SLOT, Accumulators, Lasts, Sums
 from otel_ml_metrics.telemetry.buffer import RecordBuffer, batches_of
-from otel_ml_metrics.telemetry.instruments import InstrumentSet, key_of
+from otel_ml_metrics.telemetry.instruments import REST_TIMEOUT, InstrumentSet, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from otel_ml_metrics.telemetry.custom import BoundMetric
     from otel_ml_metrics.telemetry.faults import FaultLog
 
-REST_TIMEOUT: Final = 1.0
 _BLOCK: Final = 1 << 15
 """Rows that are added up at a time: what is worked out of them on the way stays in the cache of a core."""
 _SPAN_FIELDS: Final = frozenset({"trace_id", "span_id"})
@@ -202,7 +201,8 @@ class Pipeline:
 
     def rest(self) -> None:
         """Let no thread be in the middle of a drain, nor of what it calls in the SDK, until `resume`."""
-        self._resting = self._lock.acquire(timeout=REST_TIMEOUT)
+        if self._lock.acquire(timeout=REST_TIMEOUT):
+            self._resting = True
 
     def resume(self) -> None:
         """Go on."""

@@ -11,7 +11,12 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
-from otel_ml_metrics.telemetry.instruments import clear_after_fork, providers_that_counted
+from otel_ml_metrics.telemetry.instruments import (
+    clear_after_fork,
+    providers_that_counted,
+    rest_before_fork,
+    resume_after_fork,
+)
 
 if TYPE_CHECKING:
     from multiprocessing.util import Finalize
@@ -94,18 +99,21 @@ class Recorders:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _before_fork(self) -> None:
+        rest_before_fork()
         for recorder in self.living():
             recorder.before_fork()
 
     def _after_fork(self) -> None:
         for recorder in self.living():
             recorder.after_fork(in_child=False)
+        resume_after_fork()
 
     def _in_child(self) -> None:
         clear_after_fork()
         self._drains.clear()
         for recorder in self.living():
             recorder.after_fork(in_child=True)
+        resume_after_fork()
 
     def _end_with_multiprocessing(self) -> None:
         """Export at the end of its children too: unless they are spawned, they leave without atexit."""

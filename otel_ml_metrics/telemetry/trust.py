@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import netrc  # noqa: F401  # requests does at its first request: a child that forks off meanwhile waits for it for ever
 import os
 from typing import TYPE_CHECKING, Any
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from otel_ml_metrics import ModelMonitor, counter
-from otel_ml_metrics.telemetry.exporter import MLMetricExporter
+from otel_ml_metrics.telemetry.exporter import MLMetricExporter, OTLPMLMetricExporter
 from otel_ml_metrics.testing import TelemetryCapture
 
 
@@ -79,6 +80,22 @@ class _Counting(MetricExporter):
         """Nothing to close."""
 
 
+class _Slow(_Counting):
+    """Takes its time, and tells when it has begun."""
+
+    takes_s = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exporting = threading.Event()
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: object) -> MetricExportResult:
+        """Look for the histogram of scores."""
+        self.exporting.set()
+        time.sleep(self.takes_s)
+        return super().export(metrics_data, timeout_millis)
+
+
 def fork_binned(_: str) -> None:
     """Fork with histograms that were binned and not exported yet."""
     exporter = _Counting()
@@ -96,6 +113,27 @@ def fork_binned(_: str) -> None:
     os.waitpid(child, 0)
 
 
+def fork_amid_export(_: str) -> None:
+    """Fork while the parent exports, into a child whose reader collects before the monitor hears of the fork."""
+    exporter = _Slow()
+    reader = PeriodicExportingMetricReader(MLMetricExporter(exporter), export_interval_millis=10)
+    os.register_at_fork(after_in_child=lambda: time.sleep(0.2))
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    monitor = ModelMonitor("fraud", interval=3600, meter_provider=provider)
+    monitor.record_batch(score=[0.1, 0.2])
+    monitor.force_flush()
+    assert exporter.exporting.wait(60)
+    child = os.fork()
+    if child == 0:
+        exporter.takes_s = 0.0
+        monitor.record_batch(score=[0.5] * 4)
+        monitor.force_flush()
+        provider.shutdown(20_000)
+        say(scores=exporter.scores)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
 def configured(_: str) -> None:
     """Let the environment configure the SDK, as `opentelemetry-instrument` does."""
     configurator: Any = _OTelSDKConfigurator
@@ -105,6 +143,17 @@ def configured(_: str) -> None:
     provider = metrics.get_meter_provider()
     assert isinstance(provider, MeterProvider)
     provider.shutdown()
+
+
+def first_export(_: str) -> None:
+    """Record, drain and export for the first time, and tell which modules that took."""
+    reader = PeriodicExportingMetricReader(OTLPMLMetricExporter(), export_interval_millis=3_600_000)
+    monitor = ModelMonitor("fraud", interval=3600, meter_provider=MeterProvider([reader], shutdown_on_exit=False))
+    before = set(sys.modules)
+    monitor.record(score=0.5)
+    monitor.force_flush()
+    reader.collect()
+    say(imported=sorted(set(sys.modules) - before))
 
 
 def _work(monitor: ModelMonitor) -> None:

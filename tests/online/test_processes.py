@@ -6,15 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final
 
 import pyarrow.parquet as pq
+import pytest
 
 from otel_ml_metrics.prediction_log.layout import SEGMENT_PATTERN
+from otel_ml_metrics.telemetry.grpc_receiver import GrpcReceiver
 from otel_ml_metrics.telemetry.receiver import Receiver
-
-if TYPE_CHECKING:
-    import pytest
 
 CHECKOUT: Final = Path(__file__).parents[2]
 
@@ -64,6 +63,26 @@ def test_a_fork_exports_no_binned_value_twice(tmp_path: Path) -> None:
     said = {each["who"]: each["scores"] for each in run("fork_binned", tmp_path)}
 
     assert said == {"child": 4, "parent": 10}
+
+
+def test_a_child_exports_though_its_parent_was_exporting(tmp_path: Path) -> None:
+    """Its reader's thread starts before the child is in order, and must not wait for an export that is the parent's."""
+    assert run("fork_amid_export", tmp_path) == [{"scores": 4}]
+
+
+@pytest.mark.parametrize("kind", [Receiver, GrpcReceiver])
+def test_the_first_export_imports_nothing(
+    kind: type[Receiver | GrpcReceiver], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that forks off meanwhile waits for ever for a module that its parent's thread was importing."""
+    with kind() as receiver:
+        for name, value in receiver.environment.items():
+            monkeypatch.setenv(name, value)
+        said = run("first_export", tmp_path)
+        exported = {point.metric for point in receiver.points}
+
+    assert said == [{"imported": []}]
+    assert "ml.predictions" in exported
 
 
 def test_the_environment_alone_chooses_the_wrapped_exporter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
