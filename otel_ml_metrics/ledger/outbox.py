@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from otel_ml_metrics.ledger.schema import outbox, run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from otel_ml_metrics.ledger.store import Ledger
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 BATCH: Final = 5_000
 """Points that are read, sent and marked at a time."""
 
-_CHUNK: Final = 1_000
-"""Rows that one statement names, far fewer than what databases allow."""
+_CHUNK: Final = 500
+"""Runs of rows that one statement names; SQLite takes a thousand alternatives."""
 
 REFUSED: Final = ("rejected", "partial")
 """What became of points that the receiver refused for good, or that came with others that it did."""
@@ -27,8 +28,7 @@ REFUSED: Final = ("rejected", "partial")
 _DONE: Final = ("accepted", "superseded")
 
 
-@dataclass(frozen=True)
-class WaitingPoint:
+class WaitingPoint(NamedTuple):
     """One point of the outbox.
 
     Args:
@@ -140,8 +140,9 @@ class Outbox:
             alike.setdefault((messages or {}).get(each), []).append(each)
         with self._database.writing() as connection:
             for message, rows in alike.items():
-                for start in range(0, len(rows), _CHUNK):
-                    some = sa.update(outbox).where(outbox.c.id.in_(rows[start : start + _CHUNK]))
+                runs = [outbox.c.id.between(*run) for run in _runs(rows)]
+                for start in range(0, len(runs), _CHUNK):
+                    some = sa.update(outbox).where(sa.or_(*runs[start : start + _CHUNK]))
                     connection.execute(some.values(status=status, message=message))
 
     def requeue(self) -> int:
@@ -163,3 +164,10 @@ class Outbox:
             if first is not None:
                 done = done.where(outbox.c.id < first)
             return connection.execute(done).rowcount
+
+
+def _runs(ids: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """First and last of the ids that follow one another without a gap."""
+    for _, each in itertools.groupby(enumerate(sorted(set(ids))), key=lambda placed: placed[1] - placed[0]):
+        run = [number for _, number in each]
+        yield run[0], run[-1]

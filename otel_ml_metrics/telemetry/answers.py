@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 Verdict = Literal["accepted", "refused", "failed", "busy", "settings"]
 """What a request came to:
@@ -46,7 +46,7 @@ class Answer:
 class Transport(Protocol):
     """Sends one request and tells what became of it. It raises nothing on account of the receiver or the network."""
 
-    def send(self, data: MetricsData) -> Answer:
+    def send(self, request: ExportMetricsServiceRequest) -> Answer:
         """Send and wait for the answer."""
 
     def close(self) -> None:

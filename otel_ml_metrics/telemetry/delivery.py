@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from otel_ml_metrics.errors import MissingExtraError
 from otel_ml_metrics.telemetry.endpoint import Endpoint
-from otel_ml_metrics.telemetry.lagging import metrics_data
+from otel_ml_metrics.telemetry.otlp_request import export_request
 from otel_ml_metrics.telemetry.request_plan import plan_requests
 from otel_ml_metrics.telemetry.slips import without_slips
 
@@ -173,8 +173,9 @@ class Delivery:
         self.close()
 
     def _request(self, points: Sequence[LaggingPoint]) -> Answer:
-        data = metrics_data(points, service=self._service, evaluation=self._evaluation, resource=self.endpoint.resource)
-        answer = without_slips(self._transport.send(data))
+        resource = self.endpoint.resource
+        request = export_request(points, service=self._service, evaluation=self._evaluation, resource=resource)
+        answer = without_slips(self._transport.send(request))
         place = {
             "settings": f"{self.endpoint.variable} is {self.endpoint.shown}: ",
             "busy": f"{self.endpoint.shown}: ",

@@ -44,7 +44,7 @@ class Endpoint:
         url: As the exporter needs it; for http/protobuf with its path. Not shown: it may hold a password.
         protocol: `http/protobuf` or `grpc`.
         headers: Sent with every request. Not shown: they hold keys.
-        timeout: Seconds for one request, retries of the exporter included.
+        timeout: Seconds for one request, further attempts included.
         compression: Of the request.
         certificate: File of the certificates to trust, None for the usual ones.
         client_key: File of the client's key, None without.

@@ -1,8 +1,4 @@
-"""Lagging points, and the OTLP request that a few of them make.
-
-The OpenTelemetry API stamps what it records with the current time, so values of a past window cannot go through it.
-They are built as the SDK's own data classes. All of it is pure; the clock, the outbox and the network are elsewhere.
-"""
+"""Lagging points: values of a past window, checked so that they can be sent. The clock and the outbox are elsewhere."""
 
 from __future__ import annotations
 
@@ -11,43 +7,18 @@ import json
 import math
 import numbers
 import re
-import uuid
-from collections import Counter
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 
-from otel_ml_metrics.errors import MissingExtraError, OtelMLMetricsError
-from otel_ml_metrics.semconv import SCOPE_LAGGING
-
-try:
-    from opentelemetry.sdk.metrics.export import (
-        AggregationTemporality,
-        Gauge,
-        Histogram,
-        HistogramDataPoint,
-        Metric,
-        MetricsData,
-        NumberDataPoint,
-        ResourceMetrics,
-        ScopeMetrics,
-        Sum,
-    )
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-except ModuleNotFoundError as error:
-    package = "opentelemetry-sdk"
-    raise MissingExtraError(package, "otlp", "Building lagging points") from error
+from otel_ml_metrics.errors import OtelMLMetricsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from otel_ml_metrics.semconv import MetricDefinition
 
 Kind = Literal["gauge", "counter", "histogram"]
-
-# Namespace of the instance ids. Fixed for ever: another value would make every series of every evaluation a new one.
-INSTANCE_NAMESPACE: Final = uuid.UUID("8f5f1d0e-6c57-5a0b-9b0c-3f0f6f1f7c11")
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}")  # instrument names of the OpenTelemetry API
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -166,8 +137,7 @@ class LaggingPoint:
         """Read what `to_json` wrote; the point was checked before that, and is not again."""
         point = object.__new__(cls)
         read = vars(point)
-        read.update(_DEFAULTS)
-        read.update(json.loads(text))
+        read.update(json.loads(text))  # what is not in it has the default of the class
         if point.counts:
             read.update(bounds=tuple(point.bounds), counts=tuple(point.counts))
         return point
@@ -229,95 +199,9 @@ class LaggingPoint:
             object.__setattr__(self, name, value)
 
 
-_DEFAULTS: Final[Mapping[str, Any]] = {
-    each.name: each.default for each in fields(LaggingPoint) if each.default is not MISSING
-}
-
-
-def metrics_data(
-    points: Iterable[LaggingPoint], *, service: str, evaluation: str, resource: Mapping[str, str] | None = None
-) -> MetricsData:
-    """Build what one OTLP request carries.
-
-    One resource, one scope and one metric per name, because the encoder keeps only the last of two scopes alike.
-
-    Args:
-        points: In the order in which they shall stand; none gives data without a resource, never an empty metric.
-        service: `service.name` of the evaluated service.
-        evaluation: Name of the evaluation; `service.instance.id` is made from it and stays the same from run to run.
-        resource: More resource attributes; they cannot replace the two above.
-
-    Raises:
-        PointError: Two points share series and time, or one metric name has two definitions. Send them in two requests.
-    """
-    groups: dict[str, list[LaggingPoint]] = {}
-    for point in points:
-        groups.setdefault(point.metric, []).append(point)
-    for group in groups.values():
-        _check_together(group)
-    if not groups:
-        return MetricsData(resource_metrics=[])
-    scope = ScopeMetrics(InstrumentationScope(SCOPE_LAGGING), [_metric(group) for group in groups.values()], "")
-    identity = {"service.name": service, "service.instance.id": instance_id(evaluation)}
-    # Resource.create would add a random service.instance.id and read the environment of this process.
-    return MetricsData([ResourceMetrics(Resource({**(resource or {}), **identity}), [scope], "")])
-
-
-def instance_id(evaluation: str) -> str:
-    """Give the `service.instance.id` of an evaluation, the same in every process and run."""
-    return str(uuid.uuid5(INSTANCE_NAMESPACE, evaluation))
-
-
 def definition(point: LaggingPoint) -> tuple[str, str, str]:
     """Give what all points of one metric in one request must agree on."""
     return point.kind, point.unit, point.description
-
-
-def _check_together(points: Sequence[LaggingPoint]) -> None:
-    definitions = {definition(point): None for point in points}
-    if len(definitions) > 1:
-        first, second, *_ = definitions
-        raise PointError(points[0].metric, f"it is defined as {first} and as {second}.")
-    seen = Counter(point.key for point in points)
-    if len(seen) < len(points):
-        twice = next(point for point in points if seen[point.key] > 1)
-        raise PointError(twice.series, f"it has two values at {twice.time_unix_nano} in one request.")
-
-
-def _metric(points: Sequence[LaggingPoint]) -> Metric:
-    kind, unit, description = definition(points[0])
-    cumulative = AggregationTemporality.CUMULATIVE  # whatever the preference: the totals live in the ledger
-    data: Gauge | Sum | Histogram
-    if kind == "histogram":
-        data = Histogram([_histogram_data_point(point) for point in points], cumulative)
-    elif kind == "counter":
-        data = Sum([_number_data_point(point) for point in points], cumulative, is_monotonic=True)
-    else:
-        data = Gauge([_number_data_point(point) for point in points])
-    return Metric(name=points[0].metric, description=description, unit=unit, data=data)
-
-
-def _number_data_point(point: LaggingPoint) -> NumberDataPoint:
-    value, start = point.value, point.start_time_unix_nano
-    return NumberDataPoint(
-        attributes=point.attributes,
-        start_time_unix_nano=start or 0,  # the encoder leaves it out for gauges, and 0 is OTLP's "not known"
-        time_unix_nano=point.time_unix_nano,
-        value=value if value is not None else math.nan,  # checked: only a histogram has none
-    )
-
-
-def _histogram_data_point(point: LaggingPoint) -> HistogramDataPoint:
-    # Checked above, and the encoder leaves out a min or max of None, whatever the SDK's types say.
-    statistics: dict[str, Any] = {name: getattr(point, name) for name in ("count", "sum", "min", "max")}
-    return HistogramDataPoint(
-        attributes=point.attributes,
-        start_time_unix_nano=point.start_time_unix_nano or 0,
-        time_unix_nano=point.time_unix_nano,
-        bucket_counts=list(point.counts),
-        explicit_bounds=list(point.bounds),
-        **statistics,
-    )
 
 
 def _number(metric: str, name: str, value: object) -> int | float:

@@ -1,106 +1,119 @@
 """One request by OTLP/HTTP, with its answer read.
 
-The exporter tells success or failure and no more: it drops the response, takes a redirect for success, and never looks
-at a partial success. So its session carries an adapter that keeps what was answered.
+The exporter encodes what it sends by itself, tells success or failure and no more, takes a redirect for success, and
+never looks at a partial success. So this speaks the protocol, which over HTTP is a POST.
 """
 
 from __future__ import annotations
 
+import gzip
+import random
 import ssl
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+import time
+import zlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
 
 import requests
+import urllib3
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-from opentelemetry.exporter.otlp.proto.http import Compression
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
-from opentelemetry.sdk.metrics.export import MetricExportResult
 
 from otel_ml_metrics.telemetry.answers import Answer, verdict_of_status
-from otel_ml_metrics.telemetry.quiet import quiet
-from otel_ml_metrics.telemetry.trust import TrustingAdapter, session_with
+from otel_ml_metrics.telemetry.trust import trusting_session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from opentelemetry.sdk.metrics.export import MetricsData
-    from requests import PreparedRequest, Response
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+    from requests import Response
 
-    from otel_ml_metrics.telemetry.answers import Verdict
-    from otel_ml_metrics.telemetry.endpoint import Endpoint
+    from otel_ml_metrics.telemetry.endpoint import Compression, Endpoint
 
-_LOGGER: Final = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
 _LONGEST: Final = 500
+_LEAST_TIMEOUT: Final = 0.001
+_JITTER: Final = 0.2
+_TRANSIENT: Final = frozenset({429, 502, 503, 504})
+"""Statuses on which the specification of OTLP wants the same request again."""
+_UNHEARD: Final = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 # A certificate that does not fit, or a file of certificates that cannot be read. requests' own errors are OSErrors too.
 _SETTINGS_ERRORS: Final = (requests.exceptions.SSLError, FileNotFoundError, PermissionError, ssl.SSLError)
-_COMPRESSION: Final[Mapping[str, Compression]] = {
-    "none": Compression.NoCompression,
-    "gzip": Compression.Gzip,
-    "deflate": Compression.Deflate,
+_COMPRESSORS: Final[Mapping[Compression, Callable[[bytes], bytes]]] = {
+    "none": bytes,
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
 }
 
 
 class HttpTransport:
-    """Sends by the SDK's OTLP/HTTP exporter; the exporter's own retries stay within the endpoint's timeout."""
+    """Sends by POST; what it tries again stays within the endpoint's timeout."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._listener = _Listener(endpoint.certificate)
-        session = session_with(self._listener)
-        session.max_redirects = 0  # older exporters follow them, as GET and without the body
-        self._exporter = OTLPMetricExporter(
-            endpoint=endpoint.url,
-            certificate_file=endpoint.certificate,
-            client_key_file=endpoint.client_key,
-            client_certificate_file=endpoint.client_certificate,
-            headers=dict(endpoint.headers),
-            timeout=endpoint.timeout,
-            compression=_COMPRESSION[endpoint.compression],
-            session=session,
+        self._url = endpoint.url
+        self._timeout = endpoint.timeout
+        self._compress = _COMPRESSORS[endpoint.compression]
+        self._session = trusting_session(endpoint)
+        certificate, key = endpoint.client_certificate, endpoint.client_key
+        self._session.cert = (certificate, key) if certificate and key else certificate
+        self._session.headers.update(
+            {"Content-Type": "application/x-protobuf", "User-Agent": f"otel-ml-metrics/{version('otel-ml-metrics')}"}
         )
+        if endpoint.compression != "none":
+            self._session.headers["Content-Encoding"] = endpoint.compression
+        self._session.headers.update(endpoint.headers)
 
-    def send(self, data: MetricsData) -> Answer:
+    def send(self, request: ExportMetricsServiceRequest) -> Answer:
         """Send and read the answer to the last attempt."""
-        self._listener.take()
-        result = MetricExportResult.FAILURE
-        # Older exporters let the session's errors through; the listener has them too.
-        with quiet(_LOGGER), suppress(requests.RequestException):
-            result = self._exporter.export(data)
-        heard = self._listener.take()
-        if isinstance(heard, requests.Response):
-            return _answer(heard)
-        if heard is not None:
-            verdict: Verdict = "settings" if isinstance(heard, _SETTINGS_ERRORS) else "busy"
-            return Answer(verdict, message=f"no answer, {_cause(heard)}")
-        if result is MetricExportResult.SUCCESS:
-            return Answer("accepted", message="The exporter reports success without having used its session.")
-        return Answer("settings", message="no request could be made, look at the address")
+        body = self._compress(request.SerializeToString())
+        deadline = time.monotonic() + self._timeout
+        heard, attempt = self._post(body, deadline), 0
+        while (pause := _pause(heard, attempt)) is not None and time.monotonic() + pause < deadline:
+            time.sleep(pause)
+            heard, attempt = self._post(body, deadline), attempt + 1
+        return _answer(heard) if isinstance(heard, requests.Response) else _silence(heard)
 
     def close(self) -> None:
         """Close the connection."""
-        self._exporter.shutdown()
+        self._session.close()
 
-
-class _Listener(TrustingAdapter):
-    """Keeps the answer, or the error, of the last attempt."""
-
-    _heard: Response | Exception | None = None
-
-    def take(self) -> Response | Exception | None:
-        heard, self._heard = self._heard, None
-        return heard
-
-    def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - passed on unread
+    def _post(self, body: bytes, deadline: float) -> Response | Exception:
+        timeout = max(_LEAST_TIMEOUT, deadline - time.monotonic())
         try:
-            response = super().send(request, *args, **kwargs)
-            response.content  # noqa: B018 - read here, so that an answer that breaks off is an error and not an answer
-        except Exception as error:
-            self._heard = error
-            raise
-        self._heard = response
-        return response
+            return self._session.post(self._url, data=body, timeout=timeout, allow_redirects=False)
+        except _UNHEARD as error:
+            return error
+
+
+def _pause(heard: Response | Exception, attempt: int) -> float | None:
+    """Seconds before the same request is worth another attempt; None where it is not."""
+    if isinstance(heard, requests.Response):
+        if heard.status_code not in _TRANSIENT:
+            return None
+        asked = _asked_to_wait(heard)
+        if asked is not None:
+            return asked
+    elif isinstance(heard, _SETTINGS_ERRORS) or not isinstance(heard, (requests.ConnectionError, requests.Timeout)):
+        return None
+    elif attempt == 0:
+        return 0.0  # mostly a connection that was kept, and that the receiver has closed meanwhile
+    return 2.0**attempt * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
+
+
+def _asked_to_wait(response: Response) -> float | None:
+    try:
+        return urllib3.Retry().get_retry_after(response.raw)
+    except urllib3.exceptions.InvalidHeader:
+        return None
+
+
+def _silence(error: Exception) -> Answer:
+    if isinstance(error, _SETTINGS_ERRORS):
+        return Answer("settings", message=f"no answer, {_cause(error)}")
+    if isinstance(error, ValueError):
+        return Answer("settings", message=f"no request could be made, look at the address: {_cause(error)}")
+    return Answer("busy", message=f"no answer, {_cause(error)}")
 
 
 def _answer(response: Response) -> Answer:

@@ -71,7 +71,7 @@ class _Request:
 
     def _size(self, point: LaggingPoint) -> int:
         attributes = point.attributes
-        characters = sum(map(len, attributes)) + sum(map(len, attributes.values()))
+        characters = len("".join(attributes)) + len("".join(attributes.values()))
         texts = 2 * len(attributes)
         if point.metric not in self._definitions:
             characters += len(point.metric) + len(point.unit) + len(point.description)

@@ -15,13 +15,11 @@ from otel_ml_metrics import semconv
 from otel_ml_metrics.dashboards.subject import everything
 from otel_ml_metrics.monitor import ModelMonitor
 from otel_ml_metrics.provider import meter_provider_from_environment
-from otel_ml_metrics.telemetry.lagging import LaggingPoint, metrics_data
+from otel_ml_metrics.telemetry.lagging import LaggingPoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-
-    from opentelemetry.sdk.metrics.export import MetricsData
 
     from otel_ml_metrics.semconv import MetricDefinition
 
@@ -55,12 +53,11 @@ def record(service: str) -> None:
     provider.shutdown()
 
 
-def evaluated(service: str, now: datetime) -> Iterator[MetricsData]:
-    """The lagging points of two runs, a minute apart, as the package's own requests."""
+def evaluated(now: datetime) -> Iterator[LaggingPoint]:
+    """The lagging points of two runs, a minute apart."""
     for number in range(ROUNDS):
         time = int(now.timestamp() - 60 * (ROUNDS - number)) * 1_000_000_000
-        points = [replace(point, time_unix_nano=time) for point in _points(time, number + 1)]
-        yield metrics_data(points, service=service, evaluation=service)
+        yield from (replace(point, time_unix_nano=time) for point in _points(time, number + 1))
 
 
 def _points(time: int, count: int) -> Iterator[LaggingPoint]:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.sdk.metrics.export import MetricExportResult
 
 from otel_ml_metrics import semconv
 from otel_ml_metrics.dashboards.promql import named
 from otel_ml_metrics.dashboards.subject import everything, subject_of
 from otel_ml_metrics.dashboards.writing import files
+from otel_ml_metrics.telemetry.delivery import Delivery
 from tests.dashboards.grafana import Viewer, boards_in
 from tests.end_to_end import complete
 from tests.end_to_end.april import April, evaluation_of, flights_and_models, play
@@ -80,9 +79,11 @@ def everything_of(endpoint: str, stack: Stack) -> str:
     """The service of a model of which there is everything."""
     service = f"complete-{uuid.uuid4()}"
     complete.record(service)
-    exporter = OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics")
-    for request in complete.evaluated(service, datetime.now(UTC)):
-        assert exporter.export(request) is MetricExportResult.SUCCESS
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    delivery = Delivery.from_environment(environ, service=service, evaluation=service)
+    assert delivery is not None
+    with delivery:
+        assert delivery.send(list(complete.evaluated(datetime.now(UTC)))).status == "accepted"
     stack.prometheus.wait_for(f'ml_monitor_dropped_total{{job="{service}"}}')
     return service
 

@@ -47,6 +47,19 @@ def test_a_newer_value_of_the_same_series_and_time_supersedes(ledger: Ledger) ->
     assert [each.point for each in outbox.waiting()] == ["b-0", "a-1", "b-1", "a-2", "b-2"]
 
 
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_many_points_are_marked_whatever_lies_between_them(ledger_url: str, every: int) -> None:
+    """Where single points of a large request are refused, neither they nor others are taken for accepted."""
+    with opened(ledger_url) as ledger:
+        ledger.commit(commit(0, points=[(f"s{number}", 1, "{}") for number in range(2_500)], once=[]))
+        outbox = Outbox(ledger)
+        ids = [each.id for each in outbox.waiting()]
+
+        outbox.mark("accepted", ids[::every])
+
+        assert [each.id for each in outbox.waiting()] == [each for at, each in enumerate(ids) if at % every]
+
+
 def test_what_was_accepted_is_no_newer_value(ledger: Ledger) -> None:
     """A point that waits is sent although an older one of its series and time has been."""
     outbox = Outbox(ledger)

@@ -522,13 +522,13 @@ def test_the_exporters_messages_do_not_reach_the_log(wire: Wire, caplog: pytest.
 
 def test_other_threads_keep_their_log(caplog: pytest.LogCaptureFixture) -> None:
     """The application's own exporter may fail at the same time, and must be heard."""
-    logger = logging.getLogger("opentelemetry.exporter.otlp.proto.http.metric_exporter")
+    logger = logging.getLogger("opentelemetry.exporter.otlp.proto.grpc.exporter")
 
     def policy(_points: tuple[ReceivedPoint, ...]) -> Reply:
         logger.error("said by another thread")
-        return HTTP.refused
+        return GRPC.refused
 
-    with Receiver(reply=policy) as receiver, _delivery(receiver.environment) as delivery:
+    with GrpcReceiver(reply=policy) as receiver, _delivery(receiver.environment) as delivery:
         delivery.send(gauges(1))
 
     assert [record.message for record in caplog.records] == ["said by another thread"]

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
-from otel_ml_metrics.telemetry.lagging import LaggingPoint, PointError, instance_id, metrics_data
+from otel_ml_metrics.telemetry.lagging import LaggingPoint, PointError
+from otel_ml_metrics.telemetry.otlp_request import export_request, instance_id
 from otel_ml_metrics.telemetry.received import ReceivedPoint, points_of
 from tests.telemetry.points import DAY, START, counter, gauge, histogram, lagging_points
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def _wire(points: Sequence[LaggingPoint], **options: Any) -> list[ReceivedPoint]:
-    data = metrics_data(points, service="flight-delay-api", evaluation="flight-delay-api/flight-delay", **options)
-    return list(points_of(type(encode_metrics(data)).FromString(encode_metrics(data).SerializeToString())))
+    request = export_request(points, service="flight-delay-api", evaluation="flight-delay-api/flight-delay", **options)
+    return list(points_of(type(request).FromString(request.SerializeToString())))
 
 
 @given(lagging_points())
@@ -42,7 +42,7 @@ def test_json_gives_a_point_back_exactly(point: LaggingPoint) -> None:
 
 @given(lagging_points())
 def test_every_point_that_can_be_made_can_be_sent(point: LaggingPoint) -> None:
-    """A point that the encoder refused would hold up the outbox, so what can be made goes over the wire bit-exact."""
+    """A point that could not be encoded would hold up the outbox, so what can be made goes over the wire bit-exact."""
     (received,) = _wire([point])
 
     assert (received.metric, received.unit, received.description) == (point.metric, point.unit, point.description)
@@ -148,14 +148,18 @@ def test_the_series_does_not_depend_on_the_order_of_attributes(keys: list[str]) 
 
 
 def test_points_of_one_metric_share_one_metric_and_one_scope() -> None:
-    """The encoder keeps only the last of two scopes alike, so there is one, with one metric per name."""
+    """Receivers may keep only the last of two alike."""
     points = [gauge(0.5, origin="EWR"), counter(7), gauge(0.25, origin="JFK"), histogram()]
 
-    (resource_metrics,) = metrics_data(points, service="api", evaluation="api/m").resource_metrics
+    (resource_metrics,) = export_request(points, service="api", evaluation="api/m").resource_metrics
 
     (scope_metrics,) = resource_metrics.scope_metrics
     assert scope_metrics.scope.name == "otel_ml_metrics.lagging"
-    assert [(metric.name, len(metric.data.data_points)) for metric in scope_metrics.metrics] == [
+    kinds = ("gauge", "sum", "histogram")
+    assert [
+        (metric.name, len(getattr(metric, kind).data_points))
+        for metric, kind in zip(scope_metrics.metrics, kinds, strict=True)
+    ] == [
         ("ml.evaluation.accuracy", 2),
         ("ml.labels", 1),
         ("ml.label.delay", 1),
@@ -173,21 +177,21 @@ def test_counters_and_histograms_are_cumulative() -> None:
 
 def test_no_points_make_no_metric() -> None:
     """An empty metric is refused by some receivers and means nothing to the others."""
-    data = metrics_data([], service="api", evaluation="api/m")
+    request = export_request([], service="api", evaluation="api/m")
 
-    assert list(data.resource_metrics) == []
+    assert list(request.resource_metrics) == []
 
 
 def test_two_definitions_of_one_metric_do_not_share_a_request() -> None:
     """The second unit or description would be lost, or the values mixed."""
     with pytest.raises(PointError, match="it is defined as"):
-        metrics_data([gauge(0.5), gauge(0.5, unit="{score}", origin="EWR")], service="api", evaluation="api/m")
+        export_request([gauge(0.5), gauge(0.5, unit="{score}", origin="EWR")], service="api", evaluation="api/m")
 
 
 def test_two_values_of_one_series_and_time_do_not_share_a_request() -> None:
     """Which of the two a backend would keep is not defined."""
     with pytest.raises(PointError, match="two values at"):
-        metrics_data([gauge(0.5), gauge(0.75)], service="api", evaluation="api/m")
+        export_request([gauge(0.5), gauge(0.75)], service="api", evaluation="api/m")
 
 
 def test_the_identity_is_the_evaluation_not_the_process() -> None:
@@ -203,8 +207,11 @@ def test_the_identity_is_the_evaluation_not_the_process() -> None:
 
 
 def test_building_points_loads_no_exporter() -> None:
-    """The pure part needs the SDK's data classes only; gRPC alone takes a tenth of a second to import."""
-    code = "import sys, otel_ml_metrics.telemetry.lagging; print({'grpc', 'requests', 'numpy'} & set(sys.modules))"
+    """The pure part needs the messages of the protocol only; gRPC alone takes a tenth of a second to import."""
+    code = (
+        "import sys, otel_ml_metrics.telemetry.otlp_request;"
+        "print({'grpc', 'requests', 'numpy', 'opentelemetry.sdk'} & set(sys.modules))"
+    )
 
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

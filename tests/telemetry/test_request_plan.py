@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
-from otel_ml_metrics.telemetry.lagging import metrics_data
+from otel_ml_metrics.telemetry.otlp_request import export_request
 from otel_ml_metrics.telemetry.request_plan import plan_requests
 from tests.telemetry.points import DAY, START, gauge, gauges, lagging_points
 
@@ -51,7 +50,7 @@ def test_every_point_travels_once_oldest_first(points: list[LaggingPoint], max_p
 def test_every_request_can_be_built(points: list[LaggingPoint]) -> None:
     """No request holds two values of one series and time, or two definitions of one metric."""
     for request in plan_requests(points):
-        metrics_data([points[position] for position in request], service="api", evaluation="api/m")
+        export_request([points[position] for position in request], service="api", evaluation="api/m")
 
 
 @given(backlogs, st.integers(1, 2_000))
@@ -60,8 +59,8 @@ def test_requests_stay_within_their_bytes(points: list[LaggingPoint], max_bytes:
     envelope = 200  # resource and scope
 
     for request in plan_requests(points, max_bytes=max_bytes):
-        data = metrics_data([points[position] for position in request], service="api", evaluation="api/m")
-        assert len(request) == 1 or encode_metrics(data).ByteSize() <= max_bytes + envelope
+        built = export_request([points[position] for position in request], service="api", evaluation="api/m")
+        assert len(request) == 1 or built.ByteSize() <= max_bytes + envelope
 
 
 def test_a_second_value_of_a_series_and_time_goes_into_a_later_request() -> None:
