@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 500
 _LEAST_TIMEOUT: Final = 0.001
+_MOST_ATTEMPTS: Final = 6
 _JITTER: Final = 0.2
 _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 """Statuses on which the specification of OTLP wants the same request again."""
@@ -88,6 +89,8 @@ class HttpTransport:
 
 def _pause(heard: Response | Exception, attempt: int) -> float | None:
     """Seconds before the same request is worth another attempt; None where it is not."""
+    if attempt + 1 == _MOST_ATTEMPTS:
+        return None
     if isinstance(heard, requests.Response):
         if heard.status_code not in _TRANSIENT:
             return None

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from otel_ml_metrics.telemetry.endpoint import Endpoint
 
 
-class TrustingAdapter(HTTPAdapter):
+class _TrustingAdapter(HTTPAdapter):
     """Trusts the certificates of one file, where one is named.
 
-    The exporters name the file to the session, and there requests lets `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` go
+    A session could be told of the file, and there requests lets `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` go
     before it, which containers often set. A forked child makes connections of its own: on one that both use, each reads
     answers to the other.
 
@@ -43,11 +43,7 @@ class TrustingAdapter(HTTPAdapter):
 
 def trusting_session(endpoint: Endpoint | None) -> requests.Session:
     """Make a session that trusts what the settings of an endpoint name, if there is one and they name anything."""
-    return session_with(TrustingAdapter(None if endpoint is None else endpoint.certificate))
-
-
-def session_with(adapter: HTTPAdapter) -> requests.Session:
-    """Make a session that sends everything by one adapter."""
+    adapter = _TrustingAdapter(None if endpoint is None else endpoint.certificate)
     session = requests.Session()
     session.mount("http://", adapter)
     session.mount("https://", adapter)

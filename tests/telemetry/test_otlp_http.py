@@ -53,6 +53,14 @@ def test_a_wait_beyond_the_timeout_is_for_the_next_run(wait: str) -> None:
     assert (answer.verdict, answer.status, len(receiver.exchanges)) == ("busy", "503", 1)
 
 
+def test_a_receiver_that_is_busy_and_wants_no_pause_is_left_alone_soon() -> None:
+    """It would be asked without a pause until the timeout."""
+    with Receiver(reply=lambda _: Reply(503, headers=(("Retry-After", "0"),))) as receiver:
+        answer = _sent(receiver, 60.0)
+
+    assert (answer.verdict, len(receiver.exchanges)) == ("busy", 6)
+
+
 @pytest.mark.parametrize("status", [400, 401, 408, 500, 501])
 def test_other_statuses_are_not_tried_again(status: int) -> None:
     """OTLP names those that are."""
