@@ -144,6 +144,7 @@ class ModelMonitor:
             instruments, accumulators, identity, score=score, value=value, custom=custom, faults=self._faults
         )
         self._pipeline = Pipeline(self._buffer, schema, aggregation, log=writer, faults=self._faults, drop=self._drop)
+        np.ma  # noqa: B018  # numpy loads it when `unique` first asks for it: here, and not in the thread of the drain
         self._drain = Drain(self._pipeline.drain, interval=interval, owner=self)
         self._watch = partial(instruments.watch, attributes=identity)
         self._watch(self._buffer)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 try:
     import pyarrow as pa
-    from pyarrow import parquet
+    from pyarrow import compute, parquet  # noqa: F401  # `take` and `filter` would load `compute` at the first drain
 except ImportError as error:
     raise MissingExtraError("pyarrow", "log", "The prediction log (log=...)") from error  # noqa: EM101  # fields, no message
 

@@ -145,12 +145,23 @@ def configured(_: str) -> None:
     provider.shutdown()
 
 
-def first_export(_: str) -> None:
-    """Record, drain and export for the first time, and tell which modules that took."""
+def first_export(folder: str) -> None:
+    """Record, drain, log and export for the first time, and tell which modules that took."""
     reader = PeriodicExportingMetricReader(OTLPMLMetricExporter(), export_interval_millis=3_600_000)
-    monitor = ModelMonitor("fraud", interval=3600, meter_provider=MeterProvider([reader], shutdown_on_exit=False))
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    declared = [counter("declined", unit="USD", value="where(score > 0.4, amount, 0)")]
+    monitor = ModelMonitor(
+        "fraud",
+        slices=["country"],
+        fields={"amount": "number"},
+        metrics=declared,
+        log=folder,
+        interval=3600,
+        meter_provider=provider,
+    )
     before = set(sys.modules)
-    monitor.record(score=0.5)
+    monitor.record(score=0.5, duration=0.1, country="NL", amount=3, undeclared="a fault")
+    monitor.record_batch(score=np.linspace(0, 1, 50), country=["NL", "BE"] * 25)
     monitor.force_flush()
     reader.collect()
     say(imported=sorted(set(sys.modules) - before))
