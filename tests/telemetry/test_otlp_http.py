@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from otel_ml_metrics.telemetry.answers import Answer
 
-LESS_THAN_A_PAUSE = 0.7
+TIMEOUT = 10.0
 
 
-def _sent(receiver: Receiver, timeout: float) -> Answer:
-    transport = HttpTransport(Endpoint(url=f"{receiver.endpoint}/v1/metrics", timeout=timeout))
+def _sent(receiver: Receiver) -> Answer:
+    transport = HttpTransport(Endpoint(url=f"{receiver.endpoint}/v1/metrics", timeout=TIMEOUT))
     try:
         return transport.send(ExportMetricsServiceRequest())
     finally:
@@ -35,20 +35,20 @@ def _busy_at_first(*headers: tuple[str, str]) -> Receiver:
     return Receiver(reply=lambda _: next(replies, ACCEPT))
 
 
-@pytest.mark.parametrize("wait", ["0", "Fri, 31 Dec 1999 23:59:59 GMT"])
+@pytest.mark.parametrize("wait", ["0", "Fri, 31 Dec 1999 23:59:59 GMT", "soon"])
 def test_the_receiver_says_how_long_to_wait(wait: str) -> None:
-    """Seconds, or an instant."""
+    """Seconds, or an instant; what cannot be read leaves the pause to us."""
     with _busy_at_first(("Retry-After", wait)) as receiver:
-        answer = _sent(receiver, LESS_THAN_A_PAUSE)
+        answer = _sent(receiver)
 
     assert (answer.verdict, len(receiver.exchanges)) == ("accepted", 2)
 
 
-@pytest.mark.parametrize("wait", ["3600", "soon", "Fri, 31 Dec 2099 23:59:59 GMT"])
+@pytest.mark.parametrize("wait", ["3600", "Fri, 31 Dec 2099 23:59:59 GMT"])
 def test_a_wait_beyond_the_timeout_is_for_the_next_run(wait: str) -> None:
-    """The rest of the points would wait too; so would one who asks for no time that can be read, for our own pause."""
+    """The rest of the points would wait too."""
     with _busy_at_first(("Retry-After", wait)) as receiver:
-        answer = _sent(receiver, LESS_THAN_A_PAUSE)
+        answer = _sent(receiver)
 
     assert (answer.verdict, answer.status, len(receiver.exchanges)) == ("busy", "503", 1)
 
@@ -56,7 +56,7 @@ def test_a_wait_beyond_the_timeout_is_for_the_next_run(wait: str) -> None:
 def test_a_receiver_that_is_busy_and_wants_no_pause_is_left_alone_soon() -> None:
     """It would be asked without a pause until the timeout."""
     with Receiver(reply=lambda _: Reply(503, headers=(("Retry-After", "0"),))) as receiver:
-        answer = _sent(receiver, 60.0)
+        answer = _sent(receiver)
 
     assert (answer.verdict, len(receiver.exchanges)) == ("busy", 6)
 
@@ -65,7 +65,7 @@ def test_a_receiver_that_is_busy_and_wants_no_pause_is_left_alone_soon() -> None
 def test_other_statuses_are_not_tried_again(status: int) -> None:
     """OTLP names those that are."""
     with Receiver(reply=lambda _: Reply(status, headers=(("Retry-After", "0"),))) as receiver:
-        answer = _sent(receiver, 10.0)
+        answer = _sent(receiver)
 
     assert (answer.status, len(receiver.exchanges)) == (str(status), 1)
 
@@ -91,7 +91,7 @@ def _forgetful() -> Iterator[str]:
 def test_a_connection_that_was_kept_too_long_is_made_anew_at_once() -> None:
     """Receivers, and proxies before them, close what was silent for a while."""
     with _forgetful() as url:
-        transport = HttpTransport(Endpoint(url=url, timeout=LESS_THAN_A_PAUSE))
+        transport = HttpTransport(Endpoint(url=url, timeout=TIMEOUT))
         answers = [transport.send(ExportMetricsServiceRequest()).verdict for _ in range(3)]
         transport.close()
 
@@ -101,7 +101,7 @@ def test_a_connection_that_was_kept_too_long_is_made_anew_at_once() -> None:
 @pytest.mark.parametrize("url", ["http://.collector:4318", "http://a" + "b" * 70 + ":4318", "http://[::1:4318"])
 def test_an_address_that_cannot_be_asked_is_about_the_settings(url: str) -> None:
     """Whatever the libraries below raise for it."""
-    transport = HttpTransport(Endpoint(url=url, timeout=LESS_THAN_A_PAUSE))
+    transport = HttpTransport(Endpoint(url=url, timeout=TIMEOUT))
 
     answer = transport.send(ExportMetricsServiceRequest())
 
