@@ -121,7 +121,7 @@ def test_without_encryption_nobody_gets_in(right: dict[str, str]) -> None:
     """By HTTP it mostly looks like a refusal of the points, and none may be given up for it."""
     endpoint = right["OTEL_EXPORTER_OTLP_ENDPOINT"].replace("https", "http")
 
-    outcome = sent({**right, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "0.7"})
+    outcome = sent({**right, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "3"})
 
     assert (outcome.status, outcome.rejected) == ("retry", {})
     assert "https://" in outcome.message
@@ -129,7 +129,7 @@ def test_without_encryption_nobody_gets_in(right: dict[str, str]) -> None:
 
 def test_an_authority_that_is_not_known_is_named(right: dict[str, str]) -> None:
     """Nothing is sent to a Collector that cannot prove who it is."""
-    outcome = sent({**right, "OTEL_EXPORTER_OTLP_CERTIFICATE": "", "OTEL_EXPORTER_OTLP_TIMEOUT": "0.7"})
+    outcome = sent({**right, "OTEL_EXPORTER_OTLP_CERTIFICATE": "", "OTEL_EXPORTER_OTLP_TIMEOUT": "3"})
 
     assert (outcome.status, outcome.reason) == ("retry", "settings")
     assert "authority in OTEL_EXPORTER_OTLP_CERTIFICATE" in outcome.message
@@ -140,7 +140,7 @@ def test_a_client_without_its_certificate_stays_outside(right: dict[str, str]) -
     """The token alone does not help where certificates are asked for."""
     names = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_KEY")
 
-    outcome = sent({**right, **dict.fromkeys(names, ""), "OTEL_EXPORTER_OTLP_TIMEOUT": "0.7"})
+    outcome = sent({**right, **dict.fromkeys(names, ""), "OTEL_EXPORTER_OTLP_TIMEOUT": "3"})
 
     assert (outcome.status, outcome.rejected) == ("retry", {})
     assert "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE" in outcome.message
