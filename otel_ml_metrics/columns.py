@@ -192,6 +192,8 @@ def are_given(column: NDArray[Any] | list[Any]) -> NDArray[np.bool_]:
     """Shape (n,): where a value stands, be it NaN; False for None and its kin."""
     if isinstance(column, np.ndarray) and column.dtype.kind != "O":
         return np.ones(len(column), dtype=np.bool_)
+    if all(kind is not type(None) and kind.__name__ not in _MISSING_TYPES for kind in set(map(type, column))):
+        return np.ones(len(column), dtype=np.bool_)
     missing = (value is None or type(value).__name__ in _MISSING_TYPES for value in column)
     return ~np.fromiter(missing, dtype=np.bool_, count=len(column))
 

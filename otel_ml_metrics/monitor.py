@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from opentelemetry.context import get_current
 
-from otel_ml_metrics.batch import Fault, Row, Task
+from otel_ml_metrics.batch import Fault, PredictionBatch, Row, Task
 from otel_ml_metrics.columns import NO_INSTANT, as_column, is_scalar, read_id, read_instant
 from otel_ml_metrics.errors import BatchShapeError, OtelMLMetricsError
 from otel_ml_metrics.identifiers import IdSource
@@ -148,9 +148,7 @@ class ModelMonitor:
         self._drain = Drain(self._pipeline.drain, interval=interval, owner=self)
         self._watch = partial(instruments.watch, attributes=identity)
         self._watch(self._buffer)
-        self._half = max(1, self._buffer.capacity // 2)
         self._large_batch = max(1, buffer_rows // 64)
-        self._wake_at = 1  # the first row starts the thread
         self._closed = False
         recorders.add(self, self._drain)
 
@@ -180,18 +178,12 @@ class ModelMonitor:
                 at = time_ns() // 1000
                 prediction_id = self._ids.next_id(at)
                 item: Row = (at, prediction_id, get_current() or None, row, 0)
+                if self._buffer.append(item) or self._insist(item):
+                    return prediction_id
             else:
                 item = self._unusual(row)
-                prediction_id = item[1]
-            if self._raising and not self._closed:
-                self._pipeline.process_now(self._schema.read_rows([item]))
-                return prediction_id
-            filled = self._buffer.append(item)
-            if filled >= self._wake_at:
-                self._wake()
-            if filled:
-                return prediction_id
-            self._overflow(1)
+                if (item[-1] == 0 and self._buffer.append(item)) or self._insist(item):
+                    return item[1]
         except Exception as error:
             if self._raising:
                 raise
@@ -277,7 +269,6 @@ class ModelMonitor:
         self._faults.clear()
         self._drain.clear()
         self._ids = IdSource()
-        self._wake_at = 1
         self._watch(self._buffer)
         recorders.add(self, self._drain)
 
@@ -304,26 +295,38 @@ class ModelMonitor:
             self._pipeline.process_now(batch)
         elif not len(batch):
             self._faults.report(batch.faults)
-        elif filled := self._buffer.append_batch(batch):
-            if filled >= self._wake_at:
-                self._wake()
-        elif len(batch) >= self._large_batch:
+        elif not self._take(batch):
+            if len(batch) < self._large_batch:
+                self._overflow(len(batch))
+                return ()
             self._pipeline.drain(batch)
-        else:
-            self._overflow(len(batch))
-            return ()
         return batch.ids
+
+    def _insist(self, item: Row) -> bool:
+        """Take a row that does not simply go into the buffer, or count it as dropped.
+
+        Where faults are raised every row comes here, since the buffer is never told that the drain runs.
+        """
+        if self._raising and not self._closed:
+            self._pipeline.process_now(self._schema.read_rows([item]))
+        elif not self._take(item):
+            self._overflow(1)
+            return False
+        return True
+
+    def _take(self, item: Row | PredictionBatch) -> bool:
+        if not self._buffer.insist(item):
+            return False
+        if self._buffer.rings():
+            if not self._drain.running:
+                recorders.add(self, self._drain)  # again, so as to end before a meter provider that was made since
+            self._drain.wake()
+        return True
 
     def _overflow(self, rows: int) -> None:
         reason = "shut_down" if self._closed else "buffer_full"
         self._drop(reason, rows)
         self._faults.mention(reason, rows, _DROPPED[reason])
-
-    def _wake(self) -> None:
-        if self._wake_at == 1:
-            recorders.add(self, self._drain)  # again, so as to end before a meter provider that was made since
-        self._wake_at = self._half
-        self._drain.wake()
 
     def _refuse(self, fault: Fault, rows: int) -> None:
         """Count what could not be recorded at all; the only place where an error of the caller's thread ends."""

@@ -100,17 +100,22 @@ class RowSchema:
     def read_rows(self, rows: Sequence[Row]) -> PredictionBatch:
         """Turn recorded rows into columns; ids and instants were settled when they were recorded."""
         instants, ids, contexts, given, _ = zip(*rows, strict=True) if rows else ((),) * 5
-        fields = [completed(row, context, self._known) for row, context in zip(given, contexts, strict=True)]
+        fields: Sequence[Mapping[str, object]] = given
+        places: Sequence[object] = (_NOWHERE,)
+        if any(contexts):
+            fields = [completed(row, context, self._known) for row, context in zip(given, contexts, strict=True)]
+            places = [context or _NOWHERE for context in contexts]
         reading = _Reading(self, len(rows))
         names: set[str] = set().union(*fields)
+        alike = sum(map(len, fields)) == len(names) * len(rows)  # every row has every field, as almost always
         for name in sorted(names - self._known):
             reading.unknown(name, sum(name in row for row in fields))
         for name in sorted((names & self._known) - _SETTLED_FIELDS):
-            reading.column(name, [row.get(name) for row in fields], given=sum(name in row for row in fields))
+            column = [row[name] for row in fields] if alike else [row.get(name) for row in fields]
+            reading.column(name, column, given=len(rows) if alike else sum(name in row for row in fields))
         if not _SETTLED_FIELDS.isdisjoint(names):
             reading.settled(instants, ids, fields)
-        predicted_at = np.array(instants, dtype=np.int64)
-        return reading.batch(predicted_at, ids, [context or _NOWHERE for context in contexts])
+        return reading.batch(np.array(instants, dtype=np.int64), ids, places)
 
     def read_batch(
         self, fields: Mapping[str, object], *, now_us: int, id_source: IdSource, context: object

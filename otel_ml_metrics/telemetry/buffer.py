@@ -6,7 +6,7 @@ import sys
 import threading
 from collections import deque
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -76,6 +76,7 @@ class RecordBuffer:
     def __init__(self, capacity: int, most_bytes: int) -> None:
         self.capacity = max(1, min(capacity, most_bytes // ROW_BYTES))
         self.most_bytes = most_bytes
+        self._half = max(1, self.capacity // 2)
         self.clear()
 
     def clear(self) -> None:
@@ -84,6 +85,7 @@ class RecordBuffer:
         self._rows_in_batches = 0  # beyond one each, which the length counts
         self._bytes = 0  # of what is large
         self._taken, self._taken_rows, self._taken_bytes = 0, 0, 0  # of the above, what is worked off
+        self._alarm = 1  # rows at which the drain must be told; the first one starts it
         self._lock = threading.Lock()
         self._make_room()
 
@@ -96,33 +98,37 @@ class RecordBuffer:
     def __len__(self) -> int:
         return len(self._items) + self._taken + self._rows_in_batches
 
-    def append(self, row: Row) -> int:
-        """Take a row, if there is room.
+    def append(self, row: Row) -> bool:
+        """Take an ordinary row, if there is room and nobody has to be told; where not, `insist`.
 
-        Returns:
-            Rows in the buffer; 0 if the row was not taken.
+        Almost every row comes this way, so it asks for nothing else.
         """
-        waiting = len(self._items)
-        if waiting >= self._room:
-            return 0
-        if row[-1]:
-            return self._append_large(row, 1, row[-1])
+        if len(self._items) >= self._room:
+            return False
         self._items.append(row)
-        return waiting + self._rows_in_batches + 1
+        return True
 
-    def append_batch(self, batch: PredictionBatch) -> int:
-        """Take a batch of at least one row, if there is room for all of it; the result is as that of `append`."""
-        return self._append_large(batch, len(batch), batch.size)
-
-    def _append_large(self, item: Item, rows: int, size: int) -> int:
+    def insist(self, item: Item) -> bool:
+        """Take a row or a batch of at least one row, if there is room for all of it."""
+        rows, size = (len(item), item.size) if isinstance(item, PredictionBatch) else (1, item[-1])
         with self._lock:
             if len(self) + rows > self.capacity or self._held_bytes() + ROW_BYTES + size > self.most_bytes:
-                return 0
+                return False
             self._rows_in_batches += rows - 1
             self._bytes += size
             self._items.append(item)
             self._make_room()
-            return len(self)
+            return True
+
+    def rings(self) -> bool:
+        """Whether the drain must be told, once: of the first row, and whenever rows or bytes get half full."""
+        with self._lock:
+            waiting = len(self._items) + self._rows_in_batches
+            if max(waiting, self._held_bytes() * self.capacity // self.most_bytes) < self._alarm:
+                return False
+            self._alarm = self._half if self._alarm < self._half else self.capacity + 1
+            self._make_room()
+            return True
 
     def take(self) -> list[Item]:
         """Take a portion of the oldest out, about an eighth of the bytes; they count until `let_go`."""
@@ -142,6 +148,7 @@ class RecordBuffer:
             self._taken += len(items)
             self._taken_rows += rows
             self._taken_bytes += large
+            self._alarm = self._half
             self._make_room()
         return items
 
@@ -163,9 +170,10 @@ class RecordBuffer:
         return (len(self._items) + self._taken) * ROW_BYTES + self._bytes
 
     def _make_room(self) -> None:
-        """Work out how many items may wait: an ordinary row asks for nothing else."""
+        """Work out how many items may wait before `append` takes no more."""
         rows = self.capacity - self._rows_in_batches
-        self._room = min(rows, (self.most_bytes - self._bytes) // ROW_BYTES) - self._taken
+        room = min(rows, (self.most_bytes - self._bytes) // ROW_BYTES) - self._taken
+        self._room = min(room, self._alarm - 1 - self._rows_in_batches)
 
 
 def batches_of(items: Iterable[Item], schema: RowSchema) -> tuple[list[PredictionBatch], list[Exception]]:
@@ -176,11 +184,11 @@ def batches_of(items: Iterable[Item], schema: RowSchema) -> tuple[list[Predictio
     """
     batches: list[PredictionBatch] = []
     failures: list[Exception] = []
-    for is_batch, run in groupby(items, key=lambda item: isinstance(item, PredictionBatch)):
-        if is_batch:
-            batches.extend(item for item in run if isinstance(item, PredictionBatch))
+    for kind, run in groupby(items, key=type):
+        if kind is PredictionBatch:
+            batches.extend(cast("Iterable[PredictionBatch]", run))
             continue
-        rows = [item for item in run if isinstance(item, tuple)]
+        rows = cast("list[Row]", list(run))
         try:
             batches.append(schema.read_rows(rows))
         except Exception:  # noqa: BLE001  # one hostile row must not take the others with it

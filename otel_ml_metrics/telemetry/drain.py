@@ -54,12 +54,16 @@ class Drain:
         self._thread: threading.Thread | None = None
         self._stopped = False
 
+    @property
+    def running(self) -> bool:
+        """Whether the thread was started."""
+        return self._thread is not None
+
     def wake(self) -> None:
         """Make the work run soon."""
         if self._thread is None:
             self._start()
-        if not self._wake.is_set():  # to set it takes a lock, and every row asks while a full buffer is worked off
-            self._wake.set()
+        self._wake.set()
 
     def flush(self, timeout: float) -> bool:
         """Run the work, and wait for it at most `timeout` seconds.

@@ -8,6 +8,7 @@ import time
 import uuid
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,10 @@ from otel_ml_metrics.identifiers import instant_ms
 from tests.patience import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from otel_ml_metrics.testing import TelemetryCapture
 
@@ -326,16 +330,31 @@ def test_a_full_buffer_drops_the_newest_rows_and_counts_them(telemetry: Telemetr
     assert 10 <= recorded < 100
 
 
+@contextmanager
+def _held(telemetry: TelemetryCapture, score: object = 0.5, **settings: Any) -> Iterator[ModelMonitor]:
+    """A monitor whose drain is busy with a first row, until the block ends."""
+    busy, free = threading.Event(), threading.Event()
+
+    def value(columns: Mapping[str, NDArray[Any]]) -> object:
+        busy.set()
+        free.wait(30)
+        return np.zeros(len(columns["score"]))
+
+    held = counter("held", unit="1", value=value)
+    monitor = ModelMonitor("fraud", metrics=[held], meter_provider=telemetry.meter_provider, **settings)
+    monitor.record(score=score)
+    assert busy.wait(30)
+    try:
+        yield monitor
+    finally:
+        free.set()
+
+
 def test_large_rows_are_bounded_by_their_bytes(telemetry: TelemetryCapture) -> None:
     """A few rows of long texts take the room of thousands; ordinary ones still find theirs."""
-    monitor = ModelMonitor(
-        "fraud", slices=["note"], buffer_bytes=1 << 20, interval=3600, meter_provider=telemetry.meter_provider
-    )
-    monitor.record(score=0.5)  # starts the thread, which then sleeps
-    assert monitor.force_flush()
-
-    large = [monitor.record(score=0.5, note="x" * 100_000) for _ in range(50)]
-    ordinary = [monitor.record(score=0.5, note="y") for _ in range(30)]
+    with _held(telemetry, slices=["note"], buffer_bytes=1 << 20) as monitor:
+        large = [monitor.record(score=0.5, note="x" * 100_000) for _ in range(50)]
+        ordinary = [monitor.record(score=0.5, note="y") for _ in range(20)]
 
     assert sum(each is not None for each in large) == 10
     assert None not in ordinary
@@ -347,26 +366,38 @@ def test_large_rows_are_bounded_by_their_bytes(telemetry: TelemetryCapture) -> N
 @pytest.mark.parametrize("value", [1 << 800_000, b"x" * 100_000, "x" * 100_000], ids=["int", "bytes", "str"])
 def test_a_large_value_counts_whatever_its_kind(telemetry: TelemetryCapture, value: object) -> None:
     """A field of numbers that is given something huge is bounded like a long text."""
-    monitor = ModelMonitor(
-        "fraud", fields=["amount"], buffer_bytes=1 << 20, interval=3600, meter_provider=telemetry.meter_provider
-    )
-    monitor.record(score=0.5)  # starts the thread, which then sleeps
-    assert monitor.force_flush()
-
-    taken = [monitor.record(score=0.5, amount=value) for _ in range(50)]
+    with _held(telemetry, fields=["amount"], buffer_bytes=1 << 20) as monitor:
+        taken = [monitor.record(score=0.5, amount=value) for _ in range(50)]
 
     assert sum(each is not None for each in taken) in {9, 10}
 
 
 def test_batches_of_long_vectors_are_bounded_by_their_bytes(telemetry: TelemetryCapture) -> None:
     """One score per class counts as it is."""
-    monitor = ModelMonitor("pets", buffer_bytes=1 << 20, interval=3600, meter_provider=telemetry.meter_provider)
-    monitor.record(score=[0.5, 0.5])  # starts the thread, which then sleeps
-    assert monitor.force_flush()
-
-    taken = [len(monitor.record_batch(score=[np.zeros(50_000)])) for _ in range(4)]
+    with _held(telemetry, score=[0.5, 0.5], buffer_bytes=1 << 20) as monitor:
+        taken = [len(monitor.record_batch(score=[np.zeros(50_000)])) for _ in range(4)]
 
     assert taken == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["rows", "bytes"])
+def test_a_buffer_that_is_half_full_is_drained_at_once(telemetry: TelemetryCapture, *, large: bool) -> None:
+    """Whether rows or bytes fill it, and each time that they do."""
+    monitor = ModelMonitor(
+        "fraud",
+        slices=["note"],
+        buffer_rows=100,
+        buffer_bytes=1 << 20,
+        interval=3600,
+        meter_provider=telemetry.meter_provider,
+    )
+    monitor.record(score=0.5)  # starts the thread, which then sleeps
+    assert monitor.force_flush()
+
+    for _ in range(3):
+        for _ in range(6 if large else 50):
+            assert monitor.record(score=0.5, note="x" * 100_000 if large else "y") is not None
+        assert eventually(lambda: usage_of(telemetry) == 0)
 
 
 def test_a_large_batch_without_room_is_added_up_in_the_call(telemetry: TelemetryCapture) -> None:
@@ -383,16 +414,12 @@ def test_a_large_batch_without_room_is_added_up_in_the_call(telemetry: Telemetry
 
 def test_a_small_batch_without_room_is_dropped_and_counted(telemetry: TelemetryCapture) -> None:
     """A server never waits for a drain: the few rows of a request are dropped like single ones."""
-    blocked = threading.Event()
-    slow = counter("slow", unit="1", value=lambda columns: columns["score"] if blocked.wait(10) else 0)
-    monitor = ModelMonitor("fraud", metrics=[slow], buffer_rows=640, meter_provider=telemetry.meter_provider)
-
-    ids = [monitor.record_batch(score=np.full(9, 0.5)) for _ in range(200)]
-    blocked.set()
+    with _held(telemetry, buffer_rows=640) as monitor:
+        ids = [monitor.record_batch(score=np.full(9, 0.5)) for _ in range(200)]
 
     recorded = telemetry.values("ml.predictions", by="ml.model.name")["fraud"]
-    assert recorded == sum(map(len, ids))
-    assert telemetry.values("ml.monitor.dropped", by="reason") == {"buffer_full": 1_800 - recorded}
+    assert recorded == 1 + sum(map(len, ids)) == 1 + 639 // 9 * 9
+    assert telemetry.values("ml.monitor.dropped", by="reason") == {"buffer_full": 1_801 - recorded}
 
 
 def test_arrays_may_be_reused_by_the_caller(telemetry: TelemetryCapture) -> None:
@@ -417,19 +444,11 @@ def test_the_buffer_drains_without_being_asked(telemetry: TelemetryCapture) -> N
 
 
 def test_buffer_usage_is_shown(telemetry: TelemetryCapture) -> None:
-    """An operator sees a buffer that fills up."""
-    blocked = threading.Event()
-    slow = counter("slow", unit="1", value=lambda columns: columns["score"] if blocked.wait(10) else 0)
-    monitor = ModelMonitor("fraud", metrics=[slow], buffer_rows=10, meter_provider=telemetry.meter_provider)
-    monitor.record(score=0.5)
-
-    eventually(lambda: usage_of(telemetry) == 0)
-    for _ in range(5):
-        monitor.record(score=0.5)
-    usage = usage_of(telemetry)
-    blocked.set()
-
-    assert usage == 0.5
+    """An operator sees a buffer that fills up: what waits, and what is worked off."""
+    with _held(telemetry, buffer_rows=10) as monitor:
+        for _ in range(4):
+            monitor.record(score=0.5)
+        assert usage_of(telemetry) == 0.5
 
 
 def test_shutdown_flushes_and_later_rows_are_counted(telemetry: TelemetryCapture) -> None:
