@@ -102,11 +102,15 @@ def booleans(values: NDArray[Any]) -> Array:
 
 def texts(values: Sequence[str | None] | NDArray[np.object_]) -> Array:
     """Texts; None is NULL."""
-    encoded = [b"" if text is None else text.encode() for text in values]
-    missing = np.fromiter((text is None for text in values), dtype=np.bool_, count=len(values))
+    missing = None
+    if type(None) in set(map(type, values)):
+        missing = np.fromiter((text is None for text in values), dtype=np.bool_, count=len(values))
+    present = [text or "" for text in values]
+    together = "".join(present)
+    lengths = map(len, present if together.isascii() else [text.encode() for text in present])
     offsets = np.zeros(len(values) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), out=offsets[1:])
-    return _strings(offsets, b"".join(encoded), missing)
+    np.cumsum(np.fromiter(lengths, dtype=np.int64, count=len(values)), out=offsets[1:])
+    return _strings(offsets, together.encode(), missing)
 
 
 def characters(ascii_codes: NDArray[np.uint8]) -> Array:
