@@ -31,7 +31,7 @@ _MANY: Final = 20
 _PORTIONS: Final = 8
 """In how many portions a full buffer is worked off: columns and log files of all at once would take its bytes again."""
 _LEAST_PORTION: Final = 1_024
-"""Items that are taken at once if they are small: a segment of a few rows costs as much as one of a thousand."""
+"""Rows that are taken at once if they are small: a segment of a few rows costs as much as one of a thousand."""
 
 _FLAT: Final = frozenset({float, bool, type(None), np.float64, np.float32, np.int64, np.bool_})
 """Kinds of values that are of one small size."""
@@ -131,12 +131,15 @@ class RecordBuffer:
             return True
 
     def take(self) -> list[Item]:
-        """Take a portion of the oldest out, about an eighth of the bytes; they count until `let_go`."""
+        """Take a portion of the oldest out, about an eighth of the bytes; they count until `let_go`.
+
+        Rows of batches take less room here than ordinary ones, but as much as those where they are worked off.
+        """
         portion = self.most_bytes // _PORTIONS
-        most = min(len(self._items), max(_LEAST_PORTION, portion // ROW_BYTES))
+        most = max(_LEAST_PORTION, portion // ROW_BYTES)
         items: list[Item] = []
         rows = large = 0
-        while len(items) < most and large < portion:
+        while self._items and len(items) + rows < most and large < portion:
             item = self._items.popleft()
             items.append(item)
             if isinstance(item, PredictionBatch):

@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_ml_metrics import ModelMonitor, col, counter, gauge, histogram
 from otel_ml_metrics.identifiers import instant_ms
+from otel_ml_metrics.prediction_log.layout import SEGMENT_PATTERN
 from tests.patience import eventually
 
 if TYPE_CHECKING:
@@ -398,6 +400,18 @@ def test_a_buffer_that_is_half_full_is_drained_at_once(telemetry: TelemetryCaptu
         for _ in range(6 if large else 50):
             assert monitor.record(score=0.5, note="x" * 100_000 if large else "y") is not None
         assert eventually(lambda: usage_of(telemetry) == 0)
+
+
+def test_many_small_batches_are_worked_off_in_portions(telemetry: TelemetryCapture, tmp_path: Path) -> None:
+    """As rows are: the columns of all of them at once, and the file they become, would take more than the buffer."""
+    with _held(telemetry, log=tmp_path, buffer_bytes=8 << 20) as monitor:
+        for _ in range(200):
+            assert monitor.record_batch(score=np.full(20, 0.5))
+    assert monitor.force_flush()
+
+    rows = [pq.read_metadata(path).num_rows for path in tmp_path.rglob(SEGMENT_PATTERN)]
+    assert sum(rows) == 4_001
+    assert max(rows) <= 1_024 + 20
 
 
 def test_a_large_batch_without_room_is_added_up_in_the_call(telemetry: TelemetryCapture) -> None:
