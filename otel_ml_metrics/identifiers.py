@@ -43,7 +43,7 @@ class IdSource:
     def __init__(self) -> None:
         self._lanes = itertools.count(int.from_bytes(os.urandom(8)) % (1 << LANE_BITS))
         self._stamp = _stamped(0)
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()  # a signal handler may record in the thread that holds it
         self._blocks = iter(range(0))
         self._block = self._open_block()
 

@@ -305,7 +305,7 @@ class ModelMonitor:
     def _insist(self, item: Row) -> bool:
         """Take a row that does not simply go into the buffer, or count it as dropped.
 
-        Where faults are raised every row comes here, since the buffer is never told that the drain runs.
+        Where faults are raised every row comes here: a buffer whose first row nobody was told of lets no other in.
         """
         if self._raising and not self._closed:
             self._pipeline.process_now(self._schema.read_rows([item]))

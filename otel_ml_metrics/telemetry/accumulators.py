@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -156,20 +158,23 @@ def _grown(array: NDArray[Any], size: int) -> NDArray[Any]:
 class Accumulators:
     """All sums and last values of one model on one meter provider; every monitor of that model adds to the same.
 
-    Hold `lock` around every use; it is never held across anything slow.
+    Hold `lock` around every use; it is never held across anything slow. A signal handler may record in the thread that
+    holds it, so it can be taken again, and a tally is added to without a call in which a handler could come between.
     """
 
     sets: AttributeSets
     sums: dict[object, Sums] = field(default_factory=dict)
     lasts: dict[object, Lasts] = field(default_factory=dict)
-    tallies: dict[tuple[str, tuple[tuple[str, str], ...]], int] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    tallies: defaultdict[tuple[str, tuple[tuple[str, str], ...]], int] = field(
+        default_factory=partial(defaultdict, int)
+    )
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     def tally(self, metric: str, attributes: Mapping[str, str], count: int) -> None:
         """Count something that has no slot, such as a fault by reason."""
         key = (metric, tuple(attributes.items()))
         with self.lock:
-            self.tallies[key] = self.tallies.get(key, 0) + count
+            self.tallies[key] += count
 
     def observed(self, key: object, metric: str) -> list[Observed]:
         """Every value of one metric, with its attributes."""
@@ -186,7 +191,7 @@ class Accumulators:
 
     def clear(self) -> None:
         """Start anew in a forked child: what the parent counted is the parent's."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.sets.clear()
         self.sums.clear()
         self.lasts.clear()

@@ -86,7 +86,7 @@ class RecordBuffer:
         self._bytes = 0  # of what is large
         self._taken, self._taken_rows, self._taken_bytes = 0, 0, 0  # of the above, what is worked off
         self._alarm = 1  # rows at which the drain must be told; the first one starts it
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler or a finalizer may record in the thread that holds it
         self._make_room()
 
     def close(self) -> None:

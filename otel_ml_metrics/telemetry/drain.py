@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -48,8 +50,10 @@ class Drain:
 
     def clear(self) -> None:
         """Start anew in a forked child: threads do not survive a fork, and their locks may be held for ever."""
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
+        self._starting = threading.Lock()  # never given back once there is a thread
+        self._wishes: queue.SimpleQueue[None] = (
+            queue.SimpleQueue()
+        )  # a signal handler may put, whatever it came between
         self._tickets: deque[_Ticket] = deque()
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -63,7 +67,8 @@ class Drain:
         """Make the work run soon."""
         if self._thread is None:
             self._start()
-        self._wake.set()
+        if self._wishes.empty():
+            self._wishes.put(None)
 
     def flush(self, timeout: float) -> bool:
         """Run the work, and wait for it at most `timeout` seconds.
@@ -86,25 +91,24 @@ class Drain:
         """Flush, then end the thread; a later flush runs in the thread that asks for it."""
         good = self.flush(timeout)
         self._stopped = True
-        self._wake.set()
+        self.wake()
         return good
 
     def _start(self) -> None:
-        with self._lock:
-            if self._thread is not None or self._stopped:
-                return
-            thread = threading.Thread(target=self._loop, name="otel-ml-metrics-drain", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # too late: the interpreter shuts down
-                return
+        if self._thread is not None or self._stopped or not self._starting.acquire(blocking=False):
+            return
+        thread = threading.Thread(target=self._loop, name="otel-ml-metrics-drain", daemon=True)
+        try:
+            thread.start()
             self._thread = thread
+        except RuntimeError:  # too late: the interpreter shuts down
+            self._starting.release()
 
     def _loop(self) -> None:
         while not self._stopped:
             orphaned = self._owner() is None
-            self._wake.wait(0 if orphaned else self._interval)
-            self._wake.clear()
+            with suppress(queue.Empty):
+                self._wishes.get(timeout=0 if orphaned else self._interval)
             self._run_once()
             if orphaned:
                 return

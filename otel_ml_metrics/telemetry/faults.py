@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class FaultLog:
 
     def clear(self) -> None:
         """Start anew in a forked child."""
-        self._lock = threading.Lock()
-        self._seen: dict[str, int] = {}
+        self._lock = threading.RLock()  # a signal handler may record in the thread that holds it
+        self._seen: defaultdict[str, int] = defaultdict(int)
         self._told: dict[str, str] = {}
         self._due_at = -LOG_INTERVAL
 
@@ -71,7 +72,7 @@ class FaultLog:
     def mention(self, reason: str, count: int, message: str) -> None:
         """Log something with the next report that is counted elsewhere."""
         with self._lock:
-            self._seen[reason] = self._seen.get(reason, 0) + count
+            self._seen[reason] += count
             self._told.setdefault(reason, message)
 
     def log_when_due(self) -> None:
@@ -80,7 +81,7 @@ class FaultLog:
             if not self._seen or self._clock() < self._due_at:
                 return
             self._due_at = self._clock() + LOG_INTERVAL
-            seen, self._seen = self._seen, {}
+            seen, self._seen = self._seen, defaultdict(int)
             told, self._told = self._told, {}
         shown = "; ".join(f"{reason} x{count}: {told[reason]}" for reason, count in list(seen.items())[:_SHOWN])
         _logger.warning("%s: %d faults since the last report. %s", self._who, sum(seen.values()), shown)

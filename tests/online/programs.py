@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -248,6 +249,37 @@ def broken_disk(folder: str) -> None:
             predictions=telemetry.values("ml.predictions", by="ml.model.name"),
             dropped=telemetry.values("ml.monitor.dropped", by="reason"),
             faults=telemetry.values("ml.monitor.faults", by="reason"),
+        )
+
+
+def interrupted(folder: str) -> None:
+    """Record in a signal handler, which comes at any point of a record in the same thread; some rows are dropped."""
+    with TelemetryCapture() as telemetry:
+        monitor = ModelMonitor("fraud", log=folder, buffer_rows=200, meter_provider=telemetry.meter_provider)
+        by_handler: list[int] = []
+        by_hand: list[int] = []
+        busy: list[bool] = []
+
+        def handle(*_: object) -> None:
+            if not busy:  # a busy machine would never come out of handlers
+                busy.append(True)
+                by_handler.append(len(monitor.record_batch(score=[0.1, 0.2])))
+                by_handler.append(monitor.record(score=0.5) is not None)
+                busy.clear()
+
+        signal.signal(signal.SIGALRM, handle)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            by_hand.append(len(monitor.record_batch(score=[0.1, 0.2, 0.3])))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        say(
+            flushed=monitor.force_flush(),
+            handled=len(by_handler) // 2,
+            offered=3 * len(by_hand) + 3 * len(by_handler) // 2,
+            taken=sum(by_hand) + sum(by_handler),
+            predictions=telemetry.values("ml.predictions", by="ml.model.name"),
+            dropped=telemetry.values("ml.monitor.dropped", by="reason"),
         )
 
 

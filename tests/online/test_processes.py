@@ -46,6 +46,17 @@ def test_rows_are_flushed_when_the_process_ends(tmp_path: Path) -> None:
     assert logged_ids(tmp_path) == [said[0]["id"]]
 
 
+def test_a_signal_handler_may_record_whatever_it_comes_between(tmp_path: Path) -> None:
+    """It runs in the thread that it interrupts, which may hold a lock of ours; no row is lost or counted twice."""
+    (said,) = run("interrupted", tmp_path)
+
+    assert said["flushed"]
+    assert said["handled"] > 100
+    assert said["dropped"]["buffer_full"] > 0
+    assert said["predictions"]["fraud"] + said["dropped"]["buffer_full"] == said["offered"]
+    assert said["predictions"]["fraud"] == said["taken"] == len(logged_ids(tmp_path))
+
+
 def test_a_fork_counts_nothing_twice(tmp_path: Path) -> None:
     """What the parent recorded is the parent's: the child starts at zero, and the rows that waited are logged once."""
     said = {each["who"]: each for each in run("fork", tmp_path)}
