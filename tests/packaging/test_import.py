@@ -29,7 +29,7 @@ API: Final = {
 }
 """What opentelemetry-api has; the SDK, exporters and instrumentations stand beside it."""
 
-STANDARD: Final = {"difflib", "heapq", "unicodedata"}
+STANDARD: Final = {"difflib", "heapq", "queue", "unicodedata"}
 """Modules of Python that numpy and the API have not loaded anyway; parts whose names begin with `_` come with them."""
 
 
