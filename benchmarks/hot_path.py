@@ -189,7 +189,7 @@ def on_the_thread(turns: int) -> list[Row]:
                 ("5 prometheus_client observes", labelled, "> 1x", labelled > ours),
             ],
         ),
-        Row("... 20,000 without a drain", at_once, [("5 SDK records", theirs, "", True)]),
+        Row(f"... {CALLS:,} without a drain", at_once, [("5 SDK records", theirs, "", True)]),
     ]
 
 

@@ -192,10 +192,10 @@ def are_given(column: NDArray[Any] | list[Any]) -> NDArray[np.bool_]:
     """Shape (n,): where a value stands, be it NaN; False for None and its kin."""
     if isinstance(column, np.ndarray) and column.dtype.kind != "O":
         return np.ones(len(column), dtype=np.bool_)
-    if all(kind is not type(None) and kind.__name__ not in _MISSING_TYPES for kind in set(map(type, column))):
+    missing = {kind for kind in set(map(type, column)) if kind is type(None) or kind.__name__ in _MISSING_TYPES}
+    if not missing:
         return np.ones(len(column), dtype=np.bool_)
-    missing = (value is None or type(value).__name__ in _MISSING_TYPES for value in column)
-    return ~np.fromiter(missing, dtype=np.bool_, count=len(column))
+    return np.fromiter((type(value) not in missing for value in column), dtype=np.bool_, count=len(column))
 
 
 def read_vectors(column: NDArray[Any] | list[Any]) -> Read[NDArray[np.object_]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, overload
 
@@ -43,8 +42,7 @@ class IdSource:
     def __init__(self) -> None:
         self._lanes = itertools.count(int.from_bytes(os.urandom(8)) % (1 << LANE_BITS))
         self._stamp = _stamped(0)
-        self._opening = threading.RLock()  # a signal handler may record in the thread that holds it
-        self._blocks = iter(range(0))
+        self._blocks: Iterator[tuple[str, int]] = iter(())
         self._block = self._open_block()
 
     def next_id(self, predicted_at: int) -> str:
@@ -69,14 +67,18 @@ class IdSource:
         return next(self._lanes) & _LANE_MASK
 
     def _open_block(self) -> tuple[str, Iterator[str], str]:
-        """What goes before the next numbers, the numbers, and what goes behind; no two threads get the same number."""
-        with self._opening:
-            block = next(self._blocks, None)
-            if block is None:
-                self._lane = f"-{self.take_lane():012x}"
-                self._blocks = iter(range(_BLOCKS))
-                block = next(self._blocks)
-            return f"{block >> 2:03x}-{_VARIANTS[block & 3]}", iter(_TRIPLES), self._lane
+        """What goes before the next numbers, the numbers, and what goes behind.
+
+        No two threads get the same ones, and no signal handler those of the thread that it interrupts: a block is taken
+        in one step together with its lane, and who finds none left opens a lane of its own.
+        """
+        found = next(self._blocks, None)
+        if found is None:
+            blocks = zip(itertools.repeat(f"-{self.take_lane():012x}"), range(_BLOCKS), strict=False)
+            found = next(blocks)
+            self._blocks = blocks
+        lane, block = found
+        return f"{block >> 2:03x}-{_VARIANTS[block & 3]}", iter(_TRIPLES), lane
 
 
 def _stamped(predicted_at: int) -> tuple[int, str]:

@@ -295,7 +295,7 @@ class ModelMonitor:
             self._pipeline.process_now(batch)
         elif not len(batch):
             self._faults.report(batch.faults)
-        elif not self._take(batch):
+        elif not self._put(batch):
             if len(batch) < self._large_batch:
                 self._overflow(len(batch))
                 return ()
@@ -309,12 +309,12 @@ class ModelMonitor:
         """
         if self._raising and not self._closed:
             self._pipeline.process_now(self._schema.read_rows([item]))
-        elif not self._take(item):
+        elif not self._put(item):
             self._overflow(1)
             return False
         return True
 
-    def _take(self, item: Row | PredictionBatch) -> bool:
+    def _put(self, item: Row | PredictionBatch) -> bool:
         if not self._buffer.insist(item):
             return False
         if self._buffer.rings():

@@ -51,9 +51,8 @@ class Drain:
     def clear(self) -> None:
         """Start anew in a forked child: threads do not survive a fork, and their locks may be held for ever."""
         self._starting = threading.Lock()  # never given back once there is a thread
-        self._wishes: queue.SimpleQueue[None] = (
-            queue.SimpleQueue()
-        )  # a signal handler may put, whatever it came between
+        # An event would take a lock to be set; into this queue a signal handler may put, whatever it comes between.
+        self._wishes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._tickets: deque[_Ticket] = deque()
         self._thread: threading.Thread | None = None
         self._stopped = False

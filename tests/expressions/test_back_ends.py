@@ -145,12 +145,12 @@ def test_transcendental_functions_agree_within_one_unit(engine: duckdb.DuckDBPyC
 
 def test_a_branch_that_is_not_taken_may_be_undefined() -> None:
     """`where` guards its branches: rows with x <= 0 have a value though ln(x) has none there."""
-    rows = {"x": np.array([-1.0, 0.0, np.e])}
+    rows = {"x": np.array([-1.0, 0.0, 1.0])}
 
     values, mask = evaluate(where(col("x") > 0, ln(maximum(col("x"), 0)), -1), rows, {"x": "number"})
 
     assert mask.all()
-    assert values.tolist() == pytest.approx([-1.0, -1.0, 1.0])
+    assert values.tolist() == [-1.0, -1.0, 0.0]
 
 
 def test_a_row_that_misses_a_column_has_no_value() -> None:

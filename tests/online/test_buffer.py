@@ -40,8 +40,8 @@ def held(telemetry: TelemetryCapture, score: object = 0.5, **settings: Any) -> I
         free.wait(30)
         return np.zeros(len(columns["score"]))
 
-    held = counter("held", unit="1", value=value)
-    monitor = ModelMonitor("fraud", metrics=[held], meter_provider=telemetry.meter_provider, **settings)
+    metric = counter("held", unit="1", value=value)
+    monitor = ModelMonitor("fraud", metrics=[metric], meter_provider=telemetry.meter_provider, **settings)
     monitor.record(score=score)
     assert busy.wait(30)
     try:
